@@ -1,0 +1,73 @@
+"""Names for the things that recipes choose from."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from kdcompress.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A built-in thing: where its code is, and one line that says what it is."""
+
+    target: str
+    description: str
+
+
+class Registry(Generic[T]):
+    """A table of names of one kind.
+
+    Built-ins stand in a lazy table, so that listing them imports nothing heavy; a module that is imported
+    registers what it defines under the same names. The two are compared by a contract test.
+    """
+
+    def __init__(self, kind: str, builtins: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self._builtins = dict(builtins)
+        self._items: dict[str, T] = {}
+        self._descriptions = {name: entry.description for name, entry in builtins.items()}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that files its argument under an explicit name; a taken name raises."""
+
+        def file(item: T) -> T:
+            builtin = self._builtins.get(name)
+            own = builtin is not None and builtin.target.split(":")[0] == getattr(item, "__module__", None)
+            if name in self._items or (builtin is not None and not own):
+                raise InputError(f"{self.kind} '{name}' is registered already; choose another name")
+            self._items[name] = item
+            if builtin is None:
+                self._descriptions[name] = (getattr(item, "__doc__", None) or "").strip().partition("\n")[0]
+            return item
+
+        return file
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            if name not in self._builtins:
+                raise InputError(unknown(self.kind, name, self))
+            importlib.import_module(self._builtins[name].target.split(":")[0])
+        return cast(T, self._items[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items or name in self._builtins
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._builtins, *self._items}))
+
+    def __len__(self) -> int:
+        return len({*self._builtins, *self._items})
+
+    def describe(self, name: str) -> str:
+        """Return the one line that says what a name stands for, without importing it."""
+        return self._descriptions[name]
+
+    def builtins(self) -> Mapping[str, Entry]:
+        """Return the lazy table, for the test that compares it with the modules."""
+        return dict(self._builtins)

@@ -1,0 +1,223 @@
+"""What a run found, as plain data: the shape of ``result.json`` (no torch).
+
+Scores: higher is more anomalous. AUROC and rates are fractions in [0, 1]; sizes are bytes; times are seconds unless the
+name ends in ``_ms``; MACs are multiply-accumulates of one input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = 1
+Interval = tuple[float, float]
+
+HELPS, UNCLEAR, HURTS = "distillation helps", "no clear gain", "hurts"
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one counter says of one input: MACs as the contract defines them, and everything else by operator.
+
+    ``operators`` are MACs by operator; ``other_ops`` is what the counter adds beyond MACs (norms, activations);
+    ``uncounted`` are operators that it has no rule for, with how often they run.
+    """
+
+    macs: int
+    operators: dict[str, int] = field(default_factory=dict)
+    other_ops: int = 0
+    uncounted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a detector costs; the counters agree on MACs or the profile says that they do not."""
+
+    params: int
+    macs: int
+    bytes: int
+    latency_ms: dict[str, float]
+    peak_memory_bytes: int
+    counters: dict[str, Count]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well scores tell anomalies from normals; None where the test set has no anomalies."""
+
+    auroc: float | None
+    auroc_ci95: Interval | None
+    average_precision: float | None
+    fpr_at_95tpr: float | None
+    distinct_scores: int
+    threshold: float
+    fpr_at_threshold: float | None
+    tpr_at_threshold: float | None
+
+
+@dataclass(frozen=True)
+class StageScore:
+    """AUROC of the student at the end of a stage."""
+
+    name: str
+    auroc: float | None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One detector of the comparison: how well it detects and what it costs."""
+
+    auroc: float | None
+    auroc_ci95: Interval | None
+    average_precision: float | None
+    fpr_at_95tpr: float | None
+    distinct_scores: int
+    threshold: float
+    fpr_at_threshold: float | None
+    tpr_at_threshold: float | None
+    params: int
+    macs: int
+    bytes: int
+    latency_ms: dict[str, float]
+    peak_memory_bytes: int
+    stages: tuple[StageScore, ...] = ()
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, cost: Profile, stages: tuple[StageScore, ...] = ()) -> Arm:
+        """Join an evaluation and a profile."""
+        return cls(
+            **dataclasses.asdict(evaluation),
+            params=cost.params,
+            macs=cost.macs,
+            bytes=cost.bytes,
+            latency_ms=cost.latency_ms,
+            peak_memory_bytes=cost.peak_memory_bytes,
+            stages=stages,
+        )
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """How many samples of which kind a run used."""
+
+    name: str
+    normal_class: int | None
+    train: int
+    validation: int
+    test_normal: int
+    test_anomaly: int
+    input_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """A registered thing with its options."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the student was asked to cost and what its width reached; ``metric`` is ``width`` where it was given."""
+
+    metric: str
+    asked: float
+    reached: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Teacher over student."""
+
+    macs: float
+    params: float
+    bytes: float
+    latency_batch_1: float
+    latency_batch_64: float
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How closely the student follows the teacher on the test set.
+
+    ``spearman`` is the rank correlation of the scores, ``decision_agreement`` the share of samples on which both say
+    the same, each at its own threshold.
+    """
+
+    spearman: float
+    decision_agreement: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the figures came about, so that a reader can judge them."""
+
+    selection: str = "last"
+    labels_used_in_training: bool = False
+    eval_mode: bool = True
+    interval: str = "test samples only, not training seeds"
+    wanted_false_positive_rate: float = 0.05
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of the parts of a run; ``stages`` are the student's and the control's."""
+
+    teacher: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that a run found. ``teacher`` is the teacher as it was before distillation."""
+
+    recipe: str
+    digest: str
+    seed: int
+    data: DataSummary
+    strategy: Named
+    student_architecture: Named
+    student: Arm
+    compression: Compression | None = None
+    teacher_architecture: Named | None = None
+    teacher: Arm | None = None
+    teacher_after: Arm | None = None
+    control: Arm | None = None
+    verdict: str | None = None
+    kd_gain: float | None = None
+    kd_gain_ci95: Interval | None = None
+    student_minus_teacher: float | None = None
+    student_minus_teacher_ci95: Interval | None = None
+    fidelity: Fidelity | None = None
+    target: Target | None = None
+    counters: dict[str, Any] = field(default_factory=dict)
+    teacher_counters: dict[str, Any] = field(default_factory=dict)
+    protocol: Protocol = Protocol()
+    seconds: Seconds = Seconds()
+    version: str = ""
+    schema: int = SCHEMA
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """Return the JSON form of a result, ``schema`` first."""
+    plain = dataclasses.asdict(result)
+    return {"schema": plain.pop("schema"), **plain}
+
+
+def from_json(plain: dict[str, Any]) -> Result:
+    """Rebuild a result; raises ``pydantic.ValidationError`` where the data are not one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Result).validate_python(plain)
+
+
+def verdict(gain_ci95: Interval | None) -> str | None:
+    """Say what the paired 95 % interval of student minus control shows."""
+    if gain_ci95 is None:
+        return None
+    low, high = gain_ci95
+    return HELPS if low > 0 else HURTS if high < 0 else UNCLEAR

@@ -1,0 +1,121 @@
+"""Training as data: what the one loop of the engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from kdcompress.types import Interface, Outputs
+
+SideName: TypeAlias = Literal["student", "teacher"]
+Schedule: TypeAlias = Callable[[float], float]
+"""Factor on the learning rate as a function of the stage's progress in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a batch.
+
+    Attributes:
+        x: the input as this side's detector sees it.
+        outputs: what its detector made of it.
+        critic: what its critic made of both; empty where no term asks for it.
+        aligned: the outputs after the stage's projections: what distillation terms compare.
+    """
+
+    x: Tensor
+    outputs: Outputs
+    critic: Outputs = field(default_factory=dict)
+    aligned: Outputs = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and what it reads, so that a term that a pair cannot feed is found before training.
+
+    Attributes:
+        compute: (own side, other side or None) to a scalar, mean over the batch.
+        outputs: names that it reads from its own detector's outputs.
+        critic: names that it reads from its own critic.
+        shared: names that it compares with the other side's outputs.
+    """
+
+    compute: Callable[[Side, Side | None], Tensor]
+    outputs: tuple[str, ...] = ()
+    critic: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+
+    def missing(self, own: Interface, other: Interface | None) -> tuple[str, ...]:
+        """Return what this loss needs and the sides do not offer."""
+        lacks = [name for name in self.outputs if name not in own.outputs]
+        lacks += [name for name in self.critic if name not in own.critic]
+        for name in self.shared:
+            lacks += [f"own {name}"] if name not in own.outputs else []
+            lacks += [f"other {name}"] if other is None or name not in other.outputs else []
+        return tuple(lacks)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A weighted loss on one side of the batch, under the name that the history shows."""
+
+    name: str
+    loss: Loss
+    weight: float = 1.0
+    on: SideName = "student"
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam's settings (Kingma and Ba, 2015); the betas are the usual ones for GANs."""
+
+    learning_rate: float = 2e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser step a batch: the parts that it moves, and the terms whose gradient moves them.
+
+    Parts are ``"student.detector"``, ``"student.critic"``, ``"teacher.detector"``, ``"teacher.critic"`` and the
+    stage's ``"projection"``. What no update of a stage names is frozen and in eval mode. All updates of a batch
+    see the same weights, so each equals a share of one joint backward pass.
+    """
+
+    parts: tuple[str, ...]
+    terms: tuple[Term, ...]
+    optimizer: Adam
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A learned linear map of one student output to the teacher's size; never counted, never exported."""
+
+    output: str
+    from_size: int
+    to_size: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training: everything that the loop needs to know."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    updates: tuple[Update, ...]
+    schedule: Schedule
+    projections: tuple[Projection, ...] = ()
+    averaging: float | None = None
+
+    def trained(self) -> frozenset[str]:
+        """Return the parts that any update of this stage moves."""
+        return frozenset(part for update in self.updates for part in update.parts)
+
+    def terms(self) -> tuple[Term, ...]:
+        """Return the terms of all updates in order."""
+        return tuple(term for update in self.updates for term in update.terms)

@@ -1,0 +1,106 @@
+"""What is trained, deployed and compared.
+
+Conventions that hold everywhere: a higher score is more anomalous; label 0 is normal, 1 is an anomaly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+Outputs: TypeAlias = Mapping[str, Tensor]
+"""Named results of one forward pass, e.g. ``"reconstruction"`` [N, C, H, W], ``"latent"`` [N, Z]."""
+
+
+class Detector(nn.Module):
+    """A one-class anomaly detector: what is scored, counted, exported and deployed.
+
+    It owns its preprocessing, so that a teacher and a student of different input sizes can look at the same
+    raw data.
+    """
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Turn raw data, e.g. uint8 images [N, C, H, W], into the network's float input.
+
+        It has no learned weights and no randomness: the engine runs it once over a data set.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return the named outputs for prepared input."""
+        raise NotImplementedError
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return the anomaly score [N] of prepared input from its outputs."""
+        raise NotImplementedError
+
+    def score(self, raw: Tensor) -> Tensor:
+        """Return the anomaly score [N] of raw data; higher is more anomalous."""
+        x = self.prepare(raw)
+        return self.score_outputs(x, self(x))
+
+
+class Critic(nn.Module):
+    """A discriminator of real and reconstructed input: training only, never counted, never exported."""
+
+    def forward(self, x: Tensor, outputs: Outputs) -> Outputs:
+        """Return ``"real_logit"``, ``"fake_logit"`` [N] and ``"real_features"``, ``"fake_features"``."""
+        raise NotImplementedError
+
+
+class Scorer(nn.Module):
+    """Raw data to score: the one module that is evaluated, counted, timed and exported."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return the anomaly score [N]."""
+        return self.detector.score(raw)
+
+
+@dataclass
+class Pair:
+    """A detector and its critic, or None where the architecture has none."""
+
+    detector: Detector
+    critic: Critic | None = None
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the modules by the names that updates use."""
+        named: dict[str, nn.Module] = {"detector": self.detector}
+        if self.critic is not None:
+            named["critic"] = self.critic
+        return named
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The shapes of what one side offers, without the batch dimension: what a strategy plans with."""
+
+    outputs: Mapping[str, tuple[int, ...]]
+    critic: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def interface(pair: Pair, raw: Tensor) -> Interface:
+    """Return the shapes of a pair's outputs on raw data [N, ...]; nothing is trained or changed."""
+    modes = [(module, module.training) for part in pair.parts().values() for module in part.modules()]
+    try:
+        for part in pair.parts().values():
+            part.eval()
+        with torch.no_grad():
+            x = pair.detector.prepare(raw)
+            outputs = pair.detector(x)
+            critic = pair.critic(x, outputs) if pair.critic is not None else {}
+    finally:
+        for module, training in modes:
+            module.training = training
+    return Interface(
+        outputs={name: tuple(value.shape[1:]) for name, value in outputs.items()},
+        critic={name: tuple(value.shape[1:]) for name, value in critic.items()},
+    )
