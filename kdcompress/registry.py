@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from kdcompress.errors import InputError, unknown
 
@@ -18,6 +18,11 @@ class Entry:
 
     target: str
     description: str
+
+    @property
+    def module(self) -> str:
+        """The module that registers it."""
+        return self.target.partition(":")[0]
 
 
 class Registry(Generic[T]):
@@ -33,17 +38,21 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
         self._descriptions = {name: entry.description for name, entry in builtins.items()}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under an explicit name; a taken name raises."""
+    def register(self, name: str, description: str | None = None) -> Callable[[T], T]:
+        """Return a decorator that files its argument under an explicit name; a taken name raises.
+
+        The description is one line; without it, the first line of the docstring.
+        """
 
         def file(item: T) -> T:
-            builtin = self._builtins.get(name)
-            own = builtin is not None and builtin.target.split(":")[0] == getattr(item, "__module__", None)
-            if name in self._items or (builtin is not None and not own):
+            if name in self._builtins:
+                # Complete when a plug-in takes a built-in's name, a no-op while the built-in's own module runs.
+                importlib.import_module(self._builtins[name].module)
+            if name in self._items:
                 raise InputError(f"{self.kind} '{name}' is registered already; choose another name")
             self._items[name] = item
-            if builtin is None:
-                self._descriptions[name] = (getattr(item, "__doc__", None) or "").strip().partition("\n")[0]
+            said = description or (getattr(item, "__doc__", None) or "").strip().partition("\n")[0]
+            self._descriptions.setdefault(name, said)
             return item
 
         return file
@@ -52,8 +61,8 @@ class Registry(Generic[T]):
         if name not in self._items:
             if name not in self._builtins:
                 raise InputError(unknown(self.kind, name, self))
-            importlib.import_module(self._builtins[name].target.split(":")[0])
-        return cast(T, self._items[name])
+            importlib.import_module(self._builtins[name].module)
+        return self._items[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._items or name in self._builtins

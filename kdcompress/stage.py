@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -58,6 +59,13 @@ class Loss:
         return tuple(lacks)
 
 
+def loss(
+    *, outputs: tuple[str, ...] = (), critic: tuple[str, ...] = (), shared: tuple[str, ...] = ()
+) -> Callable[[Callable[[Side, Side | None], Tensor]], Loss]:
+    """Return a decorator that makes a loss of a function of the two sides, saying what it reads."""
+    return lambda compute: Loss(compute, outputs, critic, shared)
+
+
 @dataclass(frozen=True)
 class Term:
     """A weighted loss on one side of the batch, under the name that the history shows."""
@@ -66,6 +74,20 @@ class Term:
     loss: Loss
     weight: float = 1.0
     on: SideName = "student"
+
+
+def constant(progress: float) -> float:
+    """Keep the learning rate."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """Let the learning rate fall to zero along half a cosine (Loshchilov and Hutter, 2017, without restarts)."""
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine}
+"""The schedules that recipes name."""
 
 
 @dataclass(frozen=True)

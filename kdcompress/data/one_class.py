@@ -13,8 +13,8 @@ from torch import Tensor
 class OneClassData:
     """Raw data of one detection problem.
 
-    ``train`` and ``validation`` hold normals only, e.g. uint8 images [N, C, H, W]; ``test`` holds both kinds, told apart by
-    ``labels`` [N] (0 normal, 1 anomaly). Nothing but the final evaluation reads the labels.
+    ``train`` and ``validation`` hold normals only, e.g. uint8 images [N, C, H, W]; ``test`` holds both kinds,
+    told apart by ``labels`` [N] (0 normal, 1 anomaly). Nothing but the final evaluation reads the labels.
     """
 
     name: str

@@ -1,0 +1,38 @@
+"""Losses by name: of a detector on its own, and of a detector against another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdcompress.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from kdcompress.stage import Loss
+
+_DETECTION = "kdcompress.losses.detection"
+_DISTILLATION = "kdcompress.losses.distillation"
+
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {
+        "reconstruction": Entry(f"{_DETECTION}:reconstruction", "L1 between the input and its reconstruction."),
+        "latent_consistency": Entry(
+            f"{_DETECTION}:latent_consistency",
+            "L2 between the latents of the input and of its reconstruction.",
+        ),
+        "feature_matching": Entry(
+            f"{_DETECTION}:feature_matching",
+            "L2 between the critic's features of real and reconstructed input.",
+        ),
+        "adversarial": Entry(f"{_DETECTION}:adversarial", "The critic takes the reconstruction for real."),
+        "critic": Entry(f"{_DETECTION}:critic", "The critic tells real from reconstructed input."),
+        "distil_latent": Entry(f"{_DISTILLATION}:distil_latent", "L2 between the two detectors' latents."),
+        "distil_reconstruction": Entry(
+            f"{_DISTILLATION}:distil_reconstruction", "L1 between the two detectors' reconstructions."
+        ),
+        "distil_latent_of_reconstruction": Entry(
+            f"{_DISTILLATION}:distil_latent_of_reconstruction",
+            "L2 between the two detectors' latents of their reconstructions.",
+        ),
+    },
+)

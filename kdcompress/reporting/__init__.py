@@ -1,0 +1,1 @@
+"""From result files to markdown, CSV and HTML with plots (no torch)."""

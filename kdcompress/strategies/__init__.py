@@ -1,0 +1,31 @@
+"""Ways of training a student, each a pure function from options to stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from kdcompress.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from kdcompress.stage import Stage
+
+Strategy: TypeAlias = "Callable[..., tuple[Stage, ...]]"
+"""``build(student, teacher, *, **options) -> stages`` on the two sides' interfaces.
+
+Where ``teacher`` is None the stages are those of the control: the same student on the same number of steps, batch
+sizes, schedules and learning rates, with its own losses alone.
+"""
+
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy",
+    {
+        "scratch": Entry(
+            "kdcompress.strategies.scratch:scratch", "Train a detector on its own losses, without a teacher."
+        ),
+        "progressive": Entry(
+            "kdcompress.strategies.progressive:progressive",
+            "Any sequence of steps with a frozen or a joint teacher; by default P-KDGAN's two.",
+        ),
+    },
+)

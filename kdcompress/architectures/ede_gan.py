@@ -1,0 +1,124 @@
+"""Encoder, decoder, encoder, with a critic: the detector family of GANomaly and P-KDGAN."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.blocks import Norm, Size, depth_for, down, halved, ladder, norm_layer, up
+from kdcompress.errors import InputError
+from kdcompress.types import Critic, Detector, Outputs, Pair
+
+
+def _encoder(channels: list[int], innermost: Size, latent: int, norm: Norm) -> nn.Sequential:
+    return nn.Sequential(*down(channels, norm), nn.Conv2d(channels[-1], latent, innermost), nn.Flatten())
+
+
+def _decoder(channels: list[int], sizes: list[Size], latent: int, norm: Norm) -> nn.Sequential:
+    # An instance norm here would remove each channel's mean, which is most of what the latent code says at this
+    # point; a batch norm keeps the differences between samples.
+    first = norm_layer("batch" if norm == "instance" else norm, channels[-1])
+    return nn.Sequential(
+        nn.Unflatten(1, (latent, 1, 1)),
+        nn.ConvTranspose2d(latent, channels[-1], sizes[-1], bias=norm == "none"),
+        first,
+        nn.ReLU(),
+        *up(channels[::-1], sizes[::-1], norm),
+        nn.Tanh(),
+    )
+
+
+class EdeGan(Detector):
+    """Image to latent to image to latent; the score is the mean squared distance of the two latents."""
+
+    def __init__(self, channels: list[int], sizes: list[Size], latent: int, norm: Norm) -> None:
+        super().__init__()
+        self.encoder = _encoder(channels, sizes[-1], latent, norm)
+        self.decoder = _decoder(channels, sizes, latent, norm)
+        self.second_encoder = _encoder(channels, sizes[-1], latent, norm)
+        self.size = sizes[0]
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Scale uint8 images [N, C, H, W] to [-1, 1] and, where the detector's size differs, resize them."""
+        x = raw.to(torch.float32) / 127.5 - 1
+        if tuple(x.shape[-2:]) == self.size:
+            return x
+        return nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return ``latent``, ``latent_of_reconstruction`` [N, Z] and ``reconstruction`` [N, C, H, W] in [-1, 1]."""
+        latent = self.encoder(x)
+        reconstruction = self.decoder(latent)
+        return {
+            "latent": latent,
+            "reconstruction": reconstruction,
+            "latent_of_reconstruction": self.second_encoder(reconstruction),
+        }
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return the mean squared distance of the two latents (Akcay et al., GANomaly, 2018, eq. 5, squared)."""
+        return (outputs["latent"] - outputs["latent_of_reconstruction"]).square().mean(dim=1)
+
+
+class EdeCritic(Critic):
+    """A strided convolutional discriminator; its features are the innermost map."""
+
+    def __init__(self, channels: list[int], innermost: Size, norm: Norm) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*down(channels, norm))
+        self.logit = nn.Sequential(nn.Conv2d(channels[-1], 1, innermost), nn.Flatten(0))
+
+    def forward(self, x: Tensor, outputs: Outputs) -> Outputs:
+        """Judge the input and its reconstruction."""
+        real = self.features(x)
+        fake = self.features(outputs["reconstruction"])
+        return {
+            "real_logit": self.logit(real),
+            "fake_logit": self.logit(fake),
+            "real_features": real,
+            "fake_features": fake,
+        }
+
+
+@ARCHITECTURES.register("ede_gan")
+def ede_gan(
+    input_shape: tuple[int, ...],
+    *,
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0,
+    base: Annotated[int, Field(ge=1, le=1024)] = 64,
+    latent: Annotated[int, Field(ge=1, le=4096)] = 128,
+    depth: Annotated[int, Field(ge=1, le=7)] | None = None,
+    norm: Norm = "instance",
+    size: Annotated[int, Field(ge=8, le=256)] | None = None,
+) -> Pair:
+    """Encoder, decoder, encoder with a critic; the score is the distance of the two latents.
+
+    GANomaly (Akcay et al., ACCV 2018), as P-KDGAN (Zhang et al., IJCAI 2020) uses it. Images C x H x W from 1 x 8 x 8
+    to 4 x 256 x 256.
+
+    Args:
+        input_shape: (C, H, W) of the raw uint8 images.
+        width: factor on every inner channel; the latent size and the image's channels stay.
+        base: channels of the first level at width 1; they double from level to level up to eight times.
+        latent: size of the latent code.
+        depth: number of halvings; unset, the map is halved until its shorter side is below 6.
+        norm: normalisation after inner convolutions.
+        size: side to which images are resized first; unset, they stay as they are.
+
+    Raises:
+        InputError: for input that is no image of a supported size.
+    """
+    if len(input_shape) != 3 or not 1 <= input_shape[0] <= 4 or not all(8 <= s <= 256 for s in input_shape[1:]):
+        raise InputError(
+            f"ede_gan takes images C x H x W from 1 x 8 x 8 to 4 x 256 x 256, not input of shape {tuple(input_shape)}"
+        )
+    image: Size = (input_shape[1], input_shape[2]) if size is None else (size, size)
+    levels = depth_for(image, depth)
+    sizes = halved(image, levels)
+    channels = [input_shape[0], *ladder(base, levels, width)]
+    detector = EdeGan(channels, sizes, latent, norm)
+    return Pair(detector, EdeCritic(channels, sizes[-1], norm))

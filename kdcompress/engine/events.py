@@ -1,0 +1,49 @@
+"""What the loop tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from kdcompress.engine.plan import Plan
+from kdcompress.stage import Stage
+
+
+@dataclass(frozen=True)
+class Started:
+    """A stage begins, or goes on after ``epoch`` complete epochs."""
+
+    index: int
+    stage: Stage
+    plan: Plan
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The loop is at a batch of an epoch; ``batches`` is how many an epoch has."""
+
+    stage: Stage
+    epoch: int
+    batch: int
+    batches: int
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch is complete and saved; the row goes into the history."""
+
+    stage: Stage
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageDone:
+    """A stage is complete: the detectors are as they will be used."""
+
+    index: int
+    stage: Stage
+
+
+Event: TypeAlias = Started | Progress | EpochDone | StageDone

@@ -1,0 +1,135 @@
+"""How a stage computes on this machine: precision and memory format, chosen by measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import statistics
+import time
+from collections.abc import MutableMapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from kdcompress.errors import InputError
+from kdcompress.types import Pair
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+# A choice other than plain float32 has to earn its place by more than the noise of the measurement.
+_GAIN = 1.1
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage computes. ``measured_ms`` has the candidates' times for one training step of one detector."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    measured_ms: tuple[tuple[str, float], ...] = ()
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Return the context in which forward passes run."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The memory format of images and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def device_for(name: str) -> torch.device:
+    """Return the device of a name: ``auto`` takes CUDA where there is one.
+
+    Raises:
+        InputError: where the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in {"cpu", "cuda"}:
+        raise InputError(f"--device {name}: unknown device (allowed: auto, cpu, cuda)")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is visible to torch here (allowed here: auto, cpu)")
+    return torch.device(name)
+
+
+def choose(
+    pair: Pair,
+    x: Tensor,
+    *,
+    precision: Precision,
+    channels_last: bool | Literal["auto"],
+    known: MutableMapping[str, Any],
+) -> Plan:
+    """Return the fastest allowed plan for training a pair on batches like ``x`` [N, ...].
+
+    What was measured before for the same network, batch, machine and threads is taken from ``known`` and new
+    measurements are put there: so runs on one machine compute alike, to the bit.
+    """
+    plans = _candidates(x, precision, channels_last)
+    if len(plans) == 1:
+        return plans[0]
+    key = _key(pair, x)
+    if key not in known:
+        known[key] = {_label(plan): _milliseconds(pair, x, plan) for plan in _candidates(x, "auto", "auto")}
+    times: dict[str, float] = {_label(plan): known[key][_label(plan)] for plan in plans}
+    fastest = min(plans, key=lambda plan: times[_label(plan)])
+    worth = times[_label(fastest)] * _GAIN < times[_label(plans[0])]
+    return replace(fastest if worth else plans[0], measured_ms=tuple(times.items()))
+
+
+def _candidates(x: Tensor, precision: Precision, channels_last: bool | Literal["auto"]) -> list[Plan]:
+    precisions: list[Literal["fp32", "bf16"]] = ["fp32", "bf16"] if precision == "auto" else [precision]
+    if channels_last is True and x.ndim != 4:
+        raise InputError(
+            "engine.channels_last: only images [N, C, H, W] have that memory format (allowed: auto, false)"
+        )
+    formats = [False, True] if channels_last == "auto" else [channels_last]
+    if x.ndim != 4:
+        formats = [False]
+    return [Plan(chosen, last) for chosen, last in itertools.product(precisions, formats)]
+
+
+def _label(plan: Plan) -> str:
+    return f"{plan.precision} {'channels_last' if plan.channels_last else 'contiguous'}"
+
+
+def _key(pair: Pair, x: Tensor) -> str:
+    machine = torch.cuda.get_device_name() if x.is_cuda else torch.backends.cpu.get_cpu_capability()
+    facts = (torch.__version__, machine, torch.get_num_threads(), repr(pair), tuple(x.shape))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _milliseconds(pair: Pair, x: Tensor, plan: Plan) -> float:
+    """Return the median time of a forward and backward pass; gradients are thrown away, buffers put back."""
+    buffers = {name: value.clone() for name, value in pair.detector.named_buffers()}
+    detector = pair.detector.to(memory_format=plan.memory_format)
+    x = x.contiguous(memory_format=plan.memory_format)
+    params = [param for param in detector.parameters() if param.requires_grad]
+    times = []
+    for _ in range(_REPEATS + 1):
+        start = time.perf_counter()
+        with plan.autocast(x.device):
+            total = sum(value.float().square().mean() for value in detector(x).values())
+        torch.autograd.grad(total, params, allow_unused=True)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    detector.to(memory_format=torch.contiguous_format)
+    with torch.no_grad():
+        for name, value in detector.named_buffers():
+            value.copy_(buffers[name])
+    return round(1000 * statistics.median(times[1:]), 3)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan for ``environment.json``."""
+    return {**asdict(plan), "measured_ms": dict(plan.measured_ms)}
+
+
+def from_json(plain: dict[str, Any]) -> Plan:
+    """Return the plan that `as_json` wrote."""
+    return Plan(plain["precision"], plain["channels_last"], tuple(plain["measured_ms"].items()))

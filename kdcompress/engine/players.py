@@ -1,0 +1,92 @@
+"""The two sides of a stage as the loop sees them: inputs, modes, frozen outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kdcompress.engine.plan import Plan
+from kdcompress.stage import Projection, Side, SideName, Stage
+from kdcompress.types import Outputs, Pair
+
+_CHUNK = 256
+
+
+class Projections(nn.Module):
+    """A stage's learned linear maps of the student's outputs to the teacher's sizes."""
+
+    def __init__(self, projections: Iterable[Projection]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({p.output: nn.Linear(p.from_size, p.to_size) for p in projections})
+
+    def forward(self, outputs: Outputs) -> Outputs:
+        """Return the outputs, those with a map mapped."""
+        return {name: self.maps[name](value) if name in self.maps else value for name, value in outputs.items()}
+
+
+@dataclass
+class Player:
+    """One side in one stage.
+
+    Attributes:
+        pair: its detector and critic.
+        x: its prepared training input, all of it, on the device.
+        cached: the outputs over all of ``x`` where no update of the stage trains the detector, else None.
+        judged: whether any term reads its critic.
+    """
+
+    pair: Pair
+    x: Tensor
+    cached: dict[str, Tensor] | None
+    judged: bool
+
+    def side(self, rows: Tensor, plan: Plan) -> Side:
+        """Return this side of a batch, in float32 whatever the plan's precision."""
+        x = _formatted(self.x.index_select(0, rows), plan)
+        with plan.autocast(x.device):
+            if self.cached is None:
+                outputs = self.pair.detector(x)
+            else:
+                outputs = {name: value.index_select(0, rows) for name, value in self.cached.items()}
+            critic = self.pair.critic(x, outputs) if self.judged and self.pair.critic is not None else {}
+        outputs = _float(outputs)
+        return Side(x, outputs, _float(critic), aligned=outputs)
+
+
+def player(name: SideName, pair: Pair, x: Tensor, stage: Stage, plan: Plan) -> Player:
+    """Put a side into the stage's modes and compute what stays the same throughout.
+
+    Whatever an update trains is in train mode with gradients, everything else in eval mode without.
+    """
+    trained = stage.trained()
+    for part_name, part in pair.parts().items():
+        moves = f"{name}.{part_name}" in trained
+        part.train(moves).requires_grad_(moves)
+        part.to(x.device, memory_format=plan.memory_format)  # type: ignore[call-overload]
+    judged = any(term.on == name and term.loss.critic for term in stage.terms())
+    if f"{name}.detector" in trained:
+        return Player(pair, x, None, judged)
+    wanted = {output for term in stage.terms() for output in term.loss.shared}
+    wanted |= {output for term in stage.terms() if term.on == name for output in term.loss.outputs}
+    return Player(pair, x, _outputs(pair, x, None if judged else wanted, plan), judged)
+
+
+def _outputs(pair: Pair, x: Tensor, wanted: set[str] | None, plan: Plan) -> dict[str, Tensor]:
+    """Run a frozen detector once over its input and keep the wanted outputs; None keeps all, as a critic may read any."""
+    chunks = []
+    with torch.no_grad(), plan.autocast(x.device):
+        for start in range(0, len(x), _CHUNK):
+            outputs = pair.detector(_formatted(x[start : start + _CHUNK], plan))
+            chunks.append({name: value.float() for name, value in outputs.items() if wanted is None or name in wanted})
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _formatted(x: Tensor, plan: Plan) -> Tensor:
+    return x.contiguous(memory_format=plan.memory_format) if x.ndim == 4 else x
+
+
+def _float(outputs: Outputs) -> Outputs:
+    return {name: value.float() for name, value in outputs.items()}

@@ -1,0 +1,46 @@
+"""What a detector of the GANomaly family learns from normals alone (Akcay et al., ACCV 2018)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdcompress.losses import LOSSES
+from kdcompress.stage import Side, loss
+
+
+@LOSSES.register("reconstruction")
+@loss(outputs=("reconstruction",))
+def reconstruction(own: Side, other: Side | None) -> Tensor:
+    """L1 between the input and its reconstruction: the contextual loss, eq. 2."""
+    return F.l1_loss(own.outputs["reconstruction"], own.x)
+
+
+@LOSSES.register("latent_consistency")
+@loss(outputs=("latent", "latent_of_reconstruction"))
+def latent_consistency(own: Side, other: Side | None) -> Tensor:
+    """L2 between the latents of the input and of its reconstruction: the encoder loss, eq. 3."""
+    return F.mse_loss(own.outputs["latent_of_reconstruction"], own.outputs["latent"])
+
+
+@LOSSES.register("feature_matching")
+@loss(critic=("real_features", "fake_features"))
+def feature_matching(own: Side, other: Side | None) -> Tensor:
+    """L2 between the critic's features of real and reconstructed input: the adversarial loss, eq. 1."""
+    return F.mse_loss(own.critic["fake_features"], own.critic["real_features"])
+
+
+@LOSSES.register("adversarial")
+@loss(critic=("fake_logit",))
+def adversarial(own: Side, other: Side | None) -> Tensor:
+    """Cross-entropy of the critic taking the reconstruction for real (Goodfellow et al., 2014, non-saturating)."""
+    return F.softplus(-own.critic["fake_logit"]).mean()
+
+
+@LOSSES.register("critic")
+@loss(critic=("real_logit", "fake_logit"))
+def critic(own: Side, other: Side | None) -> Tensor:
+    """Cross-entropy of the critic telling real from reconstructed input, mean of the two halves."""
+    real = F.softplus(-own.critic["real_logit"]).mean()
+    fake = F.softplus(own.critic["fake_logit"]).mean()
+    return (real + fake) / 2

@@ -1,0 +1,39 @@
+"""What a detector learns from another: the terms of P-KDGAN's K_l (Zhang, Chen, Sun, IJCAI 2020).
+
+Each compares the two sides' outputs after the stage's projections. The side that a term is not on has no gradient from
+it: an update differentiates its own parts only.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdcompress.losses import LOSSES
+from kdcompress.stage import Side, loss
+
+
+def _other(side: Side | None) -> Side:
+    assert side is not None, "the engine checks that a distillation term has another side"
+    return side
+
+
+@LOSSES.register("distil_latent")
+@loss(shared=("latent",))
+def distil_latent(own: Side, other: Side | None) -> Tensor:
+    """L2 between the two detectors' latents z1."""
+    return F.mse_loss(own.aligned["latent"], _other(other).aligned["latent"])
+
+
+@LOSSES.register("distil_reconstruction")
+@loss(shared=("reconstruction",))
+def distil_reconstruction(own: Side, other: Side | None) -> Tensor:
+    """L1 between the two detectors' reconstructions."""
+    return F.l1_loss(own.aligned["reconstruction"], _other(other).aligned["reconstruction"])
+
+
+@LOSSES.register("distil_latent_of_reconstruction")
+@loss(shared=("latent_of_reconstruction",))
+def distil_latent_of_reconstruction(own: Side, other: Side | None) -> Tensor:
+    """L2 between the two detectors' latents z2 of their reconstructions."""
+    return F.mse_loss(own.aligned["latent_of_reconstruction"], _other(other).aligned["latent_of_reconstruction"])

@@ -1,0 +1,43 @@
+"""What a report is made of: the files of one run, read into plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kdcompress.results import Arm, Result
+
+ARMS = ("teacher", "teacher_after", "control", "student")
+"""The detectors of a comparison in the order in which every table and plot shows them."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """One run: its result, the rows of its history, its scores by arm, its environment and its resolved recipe."""
+
+    result: Result
+    history: tuple[dict[str, Any], ...]
+    scores: Mapping[str, np.ndarray]
+    environment: Mapping[str, Any]
+    recipe: str
+
+
+def arms(result: Result) -> dict[str, Arm]:
+    """Return the detectors that the run has, in the order of `ARMS`."""
+    found = {name: getattr(result, name) for name in ARMS}
+    return {name: arm for name, arm in found.items() if arm is not None}
+
+
+def alone(result: Result) -> bool:
+    """Say whether the run trained one detector and compared it with nothing."""
+    return result.teacher is None and result.control is None
+
+
+def label(result: Result, arm: str) -> str:
+    """Name an arm for a reader; a detector that is alone is nobody's student."""
+    if arm == "student" and alone(result):
+        return "detector"
+    return arm.replace("_", " ")

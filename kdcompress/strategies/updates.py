@@ -1,0 +1,68 @@
+"""The updates that strategies are put together from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from kdcompress.errors import InputError
+from kdcompress.losses import LOSSES
+from kdcompress.stage import Adam, Projection, SideName, Term, Update
+from kdcompress.types import Interface
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """Weights of a detector's own losses (GANomaly's generator loss); 0 leaves a term out."""
+
+    feature_matching: Weight = 1.0
+    adversarial: Weight = 0.0
+    reconstruction: Weight = 50.0
+    latent_consistency: Weight = 1.0
+
+
+@dataclass(frozen=True)
+class DistilWeights:
+    """Weights of P-KDGAN's K_l: w1 (z1), wx (reconstruction) and w2 (z2); 0 leaves a term out."""
+
+    distil_latent: Weight = 1.0
+    distil_reconstruction: Weight = 50.0
+    distil_latent_of_reconstruction: Weight = 1.0
+
+
+def terms(
+    weights: OwnWeights | DistilWeights, on: SideName, own: Interface, other: Interface | None = None
+) -> tuple[Term, ...]:
+    """Return the weighted terms that the sides can feed."""
+    named = [(name, weight, LOSSES[name]) for name, weight in vars(weights).items() if weight > 0]
+    return tuple(Term(name, loss, weight, on) for name, weight, loss in named if not loss.missing(own, other))
+
+
+def adversary(on: SideName, own: Interface, optimizer: Adam) -> tuple[Update, ...]:
+    """Return the update of a side's critic, or nothing where it has none."""
+    loss = LOSSES["critic"]
+    return () if loss.missing(own, None) else (Update((f"{on}.critic",), (Term("critic", loss, 1.0, on),), optimizer),)
+
+
+def projections(student: Interface, teacher: Interface) -> tuple[Projection, ...]:
+    """Return a learned linear map for each vector output that the two sides have in different sizes.
+
+    Raises:
+        InputError: where outputs of another kind, e.g. images, differ in shape.
+    """
+    found = []
+    for name in sorted(set(student.outputs) & set(teacher.outputs)):
+        ours, theirs = student.outputs[name], teacher.outputs[name]
+        if ours == theirs:
+            continue
+        if len(ours) != 1 or len(theirs) != 1:
+            raise InputError(
+                f"student.{name} has shape {ours} and teacher.{name} {theirs}: only vectors can be projected; "
+                "give both detectors the same input size"
+            )
+        found.append(Projection(name, ours[0], theirs[0]))
+    return tuple(found)
