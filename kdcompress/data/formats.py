@@ -29,7 +29,7 @@ def _idx(blob: bytes, dimensions: int) -> Tensor:
     shape = [int.from_bytes(blob[at : at + 4], "big") for at in range(4, start, 4)]
     if blob[:4] != bytes([0, 0, 8, dimensions]) or len(blob) != start + torch.Size(shape).numel():
         raise ValueError(f"not an idx file of bytes with {dimensions} dimensions")
-    return _tensor(blob[start:]).reshape(shape)
+    return _tensor(memoryview(blob)[start:]).reshape(shape)
 
 
 def read_cifar(blobs: Sequence[bytes]) -> Part:
@@ -57,9 +57,9 @@ def _batch(blob: bytes) -> Part:
     size = int.from_bytes(blob[at + 1 : start], "little")
     if size != len(labels) * 3 * 32 * 32:
         raise ValueError(f"{len(labels)} labels, but {size} bytes of pixels")
-    return _tensor(blob[start : start + size]).reshape(-1, 3, 32, 32), _tensor(labels)
+    return _tensor(memoryview(blob)[start : start + size]).reshape(-1, 3, 32, 32), _tensor(labels)
 
 
-def _tensor(values: bytes) -> Tensor:
+def _tensor(values: bytes | memoryview) -> Tensor:
     # A bytearray, because a tensor can be written to and bytes must not be.
     return torch.frombuffer(bytearray(values), dtype=torch.uint8)

@@ -38,7 +38,7 @@ def validation_size(name: str, normals: int, validation: float) -> int:
     """
     if 0 < validation < 1 and 1 <= (count := round(normals * validation)) < normals:
         return count
-    allowed = f"from {1 / normals:.3g} to {1 - 1 / normals:.3g}" if normals > 1 else "no share, two are needed"
+    allowed = f"from {1 / normals:g} to {1 - 1 / normals:g}" if normals > 1 else "no share, two are needed"
     raise DataError(
         f"{name}: data.validation = {validation:g} of {normals} training normals does not leave at least "
         f"one for validation and one for training (allowed here: {allowed})"

@@ -15,7 +15,7 @@ from kdcompress.data.split import Share, hold_out, validation_size
 from kdcompress.seeding import derive
 
 _NOISE = 0.04
-_CONTRAST = (0.1, 0.5)
+_CONTRAST = (0.02, 0.4)
 
 
 @DATASETS.register("synthetic")

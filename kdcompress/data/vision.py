@@ -170,8 +170,8 @@ def _fetch(source: Source, root: Path, missing: Iterable[str]) -> None:
         why = " ".join(str(error).split())[:300]
         raise DataError(
             f"{source.title} is not in {folder} (missing: {', '.join(missing)}) and the download failed: {why}\n"
-            "Say where it is with the option data.root=FOLDER or with the environment variable KDCOMPRESS_DATA, "
-            f"or put it below {_cache()}; its files are then looked for in FOLDER/{source.folder}"
+            "Say where it is with the option data.root=FOLDER or with the environment variable KDCOMPRESS_DATA, or use "
+            f"the folder ~/.cache/kdcompress/data; the files are looked for in {source.folder} below it"
         ) from error
 
 

@@ -1,15 +1,18 @@
 """Three counters of one definition of MACs, parameters and bytes; the only module that imports thop and fvcore.
 
 MACs are multiply-accumulates of one input in convolutions, transposed convolutions (by their input size) and matrix
-products; no bias, norm or activation. FLOPs = 2 x MACs. The counters look at different things: fvcore at a traced graph, torch
-at the operators that run, thop at modules. A product that no module makes (``F.conv2d``, ``@``) is therefore invisible to thop.
+products; no bias, norm or activation. FLOPs = 2 x MACs. The counters look at different things: fvcore at a traced
+graph, torch at the operators that run, thop at modules. A product that no module makes (``F.conv2d``, ``@``) is
+therefore invisible to thop.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import warnings
 from collections import Counter as Tally
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from math import prod
 from types import ModuleType
@@ -73,10 +76,11 @@ def torch_counter(module: nn.Module, raw: Tensor) -> Count:
 def fvcore(module: nn.Module, raw: Tensor) -> Count:
     """Count a traced graph with fvcore; what it has no rule for, such as ``aten::leaky_relu``, is ``uncounted``.
 
-    Its rules for products are replaced where they miss an operator (attention, recurrent nets) or are not exact (einsum,
-    broadcast products); norms, pooling and resizing keep fvcore's own rules and are ``other_ops``.
+    Its rules for products are replaced, because some are missing (attention, recurrent nets) and some are not
+    exact (einsum, broadcast products); norms, pooling and resizing keep fvcore's own rules and are ``other_ops``.
     """
-    from fvcore.nn import FlopCountAnalysis
+    with _deprecations_ignored():
+        from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(subject(module), (batch(raw, 1),)).set_op_handle(**TRACED_RULES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
@@ -164,11 +168,11 @@ def _transposed(part: Any, x: tuple[Tensor, ...], y: Tensor) -> None:  # noqa: A
     part.total_ops += x[0].numel() // part.in_channels * prod(part.weight.shape)
 
 
-def _recurrent(part: nn.Module, x: tuple[Tensor, ...], y: object) -> None:
+def _recurrent(part: Any, x: tuple[Tensor, ...], y: object) -> None:  # noqa: ANN401
     """Each weight matrix meets each step of each sequence once."""
     weights = sum(weight.numel() for name, weight in part.named_parameters() if name.startswith("weight"))
     steps = x[0].numel() // x[0].shape[-1]
-    part.total_ops += steps * weights  # type: ignore[operator]
+    part.total_ops += steps * weights
 
 
 def _thop_library() -> ModuleType:
@@ -178,15 +182,21 @@ def _thop_library() -> ModuleType:
         pass
     else:
         raise InputError(
-            "the module 'thop' comes from the distribution 'ultralytics-thop' (AGPL-3.0), which kdcompress does not use;"
-            " run: pip uninstall ultralytics-thop && pip install --force-reinstall --no-deps thop"
+            "the module 'thop' comes from the distribution 'ultralytics-thop' (AGPL-3.0), which kdcompress does"
+            " not use; run: pip uninstall ultralytics-thop && pip install --force-reinstall --no-deps thop"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # it imports distutils
-            import thop.profile  # type: ignore[import-untyped]
+        with _deprecations_ignored():
+            # By name, because the package hides this module behind its function of the same name.
+            return importlib.import_module("thop.profile")
     except ImportError as error:
-        raise InputError(f"the counter 'thop' cannot be loaded ({error}); run: pip install thop setuptools") from error
-    import sys
+        raise InputError(f"counter 'thop' cannot be loaded ({error}); run: pip install thop setuptools") from error
 
-    return sys.modules["thop.profile"]  # the package hides this module behind its function of the same name
+
+@contextlib.contextmanager
+def _deprecations_ignored() -> Iterator[None]:
+    """Keep quiet what the counters' libraries use of old at import: distutils, ``torch.jit``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

@@ -88,10 +88,17 @@ def _argument(value: Any) -> Any:  # noqa: ANN401
     return value.toIValue()
 
 
-def _replayed(kind: str) -> Rule:
+def _replayed(name: str) -> Rule:
     """Return the rule of an operator that torch builds from products: run it on the meta device and count those."""
-    operator = getattr(aten, kind.removeprefix("aten::"))
-    return lambda inputs, outputs: sum(dispatched_macs(lambda: operator(*map(_argument, inputs))).values())
+    operator = getattr(aten, name)
+    # einsum's third input is a contraction path, which only opt_einsum sets and which can be passed by name alone.
+    wanted = 2 if name == "einsum" else None
+
+    def replay(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+        arguments = [_argument(value) for value in inputs[:wanted]]
+        return sum(dispatched_macs(lambda: operator(*arguments)).values())
+
+    return replay
 
 
 _COMPOSITES = ("einsum", "tensordot", "inner", "lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -110,6 +117,6 @@ TRACED_RULES: dict[str, Rule] = {
     "aten::baddbmm": _inner(1),
     "aten::addbmm": _addbmm,
     "aten::scaled_dot_product_attention": _attention,
-    **{f"aten::{name}": _replayed(f"aten::{name}") for name in _COMPOSITES},
+    **{f"aten::{name}": _replayed(name) for name in _COMPOSITES},
 }
 """Traced operators whose count is MACs; every other one is ``other_ops`` or uncounted."""

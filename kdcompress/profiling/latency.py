@@ -23,10 +23,13 @@ def latency_ms(
 ) -> float:
     """Return the median time in milliseconds of one forward pass over a batch of one repeated raw sample [1, ...].
 
-    In it: everything between raw data on the device and the score on the device, preprocessing and Python's own overhead
-    included, in float32, eval and inference mode, with the process's number of threads. Not in it: reading data, copies to
-    and from the device, and the first passes (a quarter as long as the measurement, at least one pass), which choose
-    kernels and warm caches. ``seconds`` bounds the measurement unless ``at_least`` passes take longer.
+    In it: everything between raw data on the device and the score on the device, preprocessing and Python's own
+    overhead included, in float32, eval and inference mode, with the process's number of threads. Not in it: reading
+    data, copies to and from the device, and the first passes (a quarter as long as the measurement, at least one
+    pass), which choose kernels and warm caches. ``seconds`` bounds the measurement unless ``at_least`` passes take
+    longer.
+
+    Raises ``InputError`` where ``raw_sample`` is not one input or the device is not there.
     """
     measured = subject(module, device)
     raw = batch(raw_sample, batch_size, device)

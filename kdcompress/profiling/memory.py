@@ -18,9 +18,12 @@ from kdcompress.profiling.subject import subject
 def peak_memory_bytes(module: nn.Module, raw: Tensor) -> int:
     """Return the peak bytes of all tensors alive while a raw batch [N, ...] is scored where it lies.
 
-    Weights, buffers and the raw batch are included. On CUDA it is the allocator's peak: scratch memory inside kernels and
-    rounding to blocks count. Elsewhere tensors are followed from operator to operator: deterministic, equal to a count by
-    hand, but blind to scratch memory inside one operator (e.g. a convolution's repacked input) and to the runtime itself.
+    Weights, buffers and the raw batch are included. On CUDA it is the allocator's peak, which has scratch memory of
+    kernels and the rounding of activations to blocks in it. Elsewhere tensors are followed from operator to
+    operator: deterministic and equal to a count by hand, but blind to scratch memory inside one operator (e.g. a
+    convolution's repacked input) and to the runtime itself. Figures of the two kinds do not compare.
+
+    Raises ``InputError`` for a batch of none.
     """
     if raw.ndim == 0 or raw.shape[0] == 0:
         raise InputError(f"profiling needs a raw batch of shape [N, ...] with N of 1 or more; got {list(raw.shape)}")

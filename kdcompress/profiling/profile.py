@@ -22,10 +22,11 @@ BATCH_SIZES = (1, 64)
 def profile(detector: Detector, raw: Tensor, *, device: torch.device | str = "cpu") -> Profile:
     """Measure the way from one raw input [1, ...] to its score; the detector is left as it was.
 
-    ``macs`` is fvcore's integer. The counters agree on modules made of convolutions and linear layers; where they do not,
-    ``counters`` shows it, with the operators behind each figure: thop misses what no module computes, and what none can count
-    is in ``uncounted``. MACs are counted on the CPU; latency and peak memory are taken on ``device``. ``peak_memory_bytes`` is
-    that of one input, as the MACs are; ``bytes`` are the state dict's tensors as they are stored in the detector.
+    ``macs`` is fvcore's integer. The counters agree on modules made of convolutions and linear layers; where they do
+    not, ``counters`` shows it, with the operators behind each figure: thop misses what no module computes, and what
+    a counter has no rule for is in its ``uncounted``. MACs are counted on the CPU; latency and peak memory are taken
+    on ``device``. ``peak_memory_bytes`` is that of one input, as the MACs are; ``bytes`` are the state dict's tensors
+    as the detector holds them, without a file's header.
 
     Raises ``InputError`` where ``raw`` is not one input or the device is not there.
     """

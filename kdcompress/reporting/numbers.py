@@ -78,6 +78,14 @@ def count(value: float | None) -> str:
     return _scaled(value, ("", "k", "M", "G", "T", "P"))
 
 
+def tick(value: float) -> str:
+    """`count` for an axis, where the ticks are round: 10 000 000 -> ``10 M``."""
+    step = 0
+    while abs(value) >= 1000 and step < 5:
+        value, step = value / 1000, step + 1
+    return f"{value:g} {('', 'k', 'M', 'G', 'T', 'P')[step]}".rstrip()
+
+
 def macs(value: float | None) -> str:
     """52 800 000 -> ``52.8 M MACs``."""
     return f"{count(value)} MACs" if _known(value) else DASH

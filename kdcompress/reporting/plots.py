@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -26,7 +28,7 @@ def compression(result: Result) -> Plot:
     found = {name: arm for name, arm in arms(result).items() if arm.auroc is not None}
     if not found:
         return Plot(plot.name, plot.title, "Not drawn: without anomalies in the test set there is no AUROC.")
-    return draw(plot, 250, lambda figure: _paint_compression(axes(figure, 10, 200), result, found))
+    return draw(plot, 242, lambda figure: _paint_compression(axes(figure, 10, 200), result, found))
 
 
 def _paint_compression(panel: Axes, result: Result, found: Mapping[str, Arm]) -> None:
@@ -36,7 +38,7 @@ def _paint_compression(panel: Axes, result: Result, found: Mapping[str, Arm]) ->
         # Student and control cost the same: side by side, or their intervals hide each other.
         aside = span ** (-0.025 if name in LEFT_OF_MARKER else 0.025)
         _mark(panel, name, label(result, name), arm, aside if costs.count(arm.macs) > 1 else 1.0)
-    macs_axis(panel, min(costs) * span**-0.35, max(costs) * span**0.35)
+    macs_axis(panel, min(costs) * span**-0.4, max(costs) * span**0.4)
     auroc_axis(panel, list(found.values()))
 
 
@@ -65,7 +67,7 @@ def macs_axis(panel: Axes, low: float, high: float) -> None:
     panel.set_xlim(max(low, 0.5), max(high, 1.0))
     panel.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / max(low, 0.5) > 300 else (1.0, 2.0, 5.0)))
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.count(value)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.tick(value)))
     panel.set_xlabel("MACs of one input, logarithmic")
 
 
@@ -86,7 +88,7 @@ def roc(record: RunRecord) -> Plot:
     labels, found = _scored(record)
     if not found or not 0 < int((labels == 1).sum()) < len(labels):
         return Plot(plot.name, plot.title, "Not drawn: it takes scores of both normals and anomalies.")
-    return draw(plot, 250, lambda figure: _paint_roc(figure, record.result, labels, found))
+    return draw(plot, 242, lambda figure: _paint_roc(figure, record.result, labels, found))
 
 
 def _scored(record: RunRecord) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -120,7 +122,7 @@ def histograms(record: RunRecord) -> Plot:
         return Plot("histograms", title, "Not drawn: the run has no test scores.")
     drawn = {name: curves.histogram(labels, s, _threshold(record.result, name)) for name, s in found.items()}
     plot = Plot("histograms", title, _clipping(record.result, drawn))
-    return draw(plot, 24 + 104 * len(drawn) + 14, lambda figure: _paint_histograms(figure, record.result, drawn))
+    return draw(plot, 104 * len(drawn) + 20, lambda figure: _paint_histograms(figure, record.result, drawn))
 
 
 def _threshold(result: Result, name: str) -> float | None:
@@ -146,9 +148,16 @@ def _paint_histograms(figure: Figure, result: Result, drawn: Mapping[str, curves
         if limit is not None:
             panel.axvline(limit, color=INK, linestyle="--", linewidth=1)
         _score_axis(panel, bins, label(result, name))
-    handles = [Patch(fill=False, edgecolor=INK), Patch(facecolor=MUTED, alpha=0.55, linewidth=0)]
-    dashed = drawn and panel.plot([], [], "--", color=INK, linewidth=1)
-    legend(figure, [*handles, *(dashed or ())], ["normals", "anomalies (in the arm's colour)", "threshold"])
+    legend(figure, *_key(drawn))
+
+
+def _key(drawn: Mapping[str, curves.Histogram]) -> tuple[list[Artist], list[str]]:
+    handles: list[Artist] = [Patch(fill=False, edgecolor=INK), Line2D([], [], linestyle="--", color=INK, linewidth=1)]
+    names = ["normals", "threshold"]
+    if any(bins.anomaly is not None for bins in drawn.values()):
+        handles.append(Patch(facecolor=MUTED, alpha=0.55, linewidth=0))
+        names.append("anomalies, in the arm's colour")
+    return handles, names
 
 
 def _score_axis(panel: Axes, bins: curves.Histogram, name: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kdcompress.results import Arm, Result
+from kdcompress.results import Arm, Count, Result
 
 ARMS = ("teacher", "teacher_after", "control", "student")
 """The detectors of a comparison in the order in which every table and plot shows them."""
@@ -41,3 +42,15 @@ def label(result: Result, arm: str) -> str:
     if arm == "student" and alone(result):
         return "detector"
     return arm.replace("_", " ")
+
+
+def counts_of(counters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what each counter says, without the entry of what none could count.
+
+    A result that was just made holds `Count`; one that was read from a file holds its JSON form.
+    """
+    return {
+        name: dataclasses.asdict(count) if isinstance(count, Count) else dict(count)
+        for name, count in counters.items()
+        if name != "uncounted"
+    }

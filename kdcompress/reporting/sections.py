@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from kdcompress.reporting import numbers
+from kdcompress.reporting import numbers, provenance
 from kdcompress.reporting.numbers import DASH
-from kdcompress.reporting.record import RunRecord, arms, label
+from kdcompress.reporting.provenance import Table
+from kdcompress.reporting.record import RunRecord, arms, counts_of, label
 from kdcompress.results import Arm, Result
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; the first cell of a row names it."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def tables(record: RunRecord) -> tuple[Table, ...]:
@@ -35,10 +24,10 @@ def tables(record: RunRecord) -> tuple[Table, ...]:
         _target(result),
         _counters("MACs of the student by operator", result.counters),
         _counters("MACs of the teacher by operator", result.teacher_counters),
-        _set_up(result),
-        _protocol(result),
-        _seconds(result),
-        _environment(record.environment),
+        provenance.set_up(result),
+        provenance.protocol(result),
+        provenance.seconds(result),
+        provenance.environment(record.environment),
     )
     return tuple(table for table in found if table is not None and table.rows)
 
@@ -91,11 +80,11 @@ def _threshold(result: Result) -> Table:
     found = arms(result)
     rows = (
         ("Threshold", *(numbers.decimal(arm.threshold) for arm in found.values())),
-        ("Normals flagged, wanted", *(numbers.percent(result.protocol.wanted_false_positive_rate) for _ in found)),
-        ("Normals flagged, on test", *(numbers.percent(arm.fpr_at_threshold) for arm in found.values())),
-        ("Anomalies flagged, on test", *(numbers.percent(arm.tpr_at_threshold) for arm in found.values())),
+        ("FPR, wanted", *(numbers.percent(result.protocol.wanted_false_positive_rate) for _ in found)),
+        ("FPR on test normals", *(numbers.percent(arm.fpr_at_threshold) for arm in found.values())),
+        ("TPR on test anomalies", *(numbers.percent(arm.tpr_at_threshold) for arm in found.values())),
     )
-    note = "Each arm has its own threshold, chosen on held-out normals."
+    note = "Each arm has its own threshold, chosen on held-out normals. FPR: share of normals that it flags."
     return Table("Threshold", ("", *(label(result, name) for name in found)), rows, note)
 
 
@@ -139,8 +128,7 @@ _TARGETS: Mapping[str, Callable[[float | None], str]] = {
 
 def _counters(title: str, counters: Mapping[str, Any]) -> Table | None:
     """Operators down, counters across; what a counter adds beyond MACs or cannot count stands below its total."""
-    counts = {name: _plain(count) for name, count in counters.items()}
-    shared = counts.pop("uncounted", {})
+    counts, shared = counts_of(counters), counters.get("uncounted")
     if not counts:
         return None
     operators = {name: None for count in counts.values() for name in count.get("operators") or {}}
@@ -153,86 +141,7 @@ def _counters(title: str, counters: Mapping[str, Any]) -> Table | None:
     return Table(title, ("operator", *counts), tuple(cells), note)
 
 
-def _plain(count: Any) -> dict[str, Any]:
-    return dataclasses.asdict(count) if dataclasses.is_dataclass(count) and not isinstance(count, type) else count
-
-
 def _uncounted(operators: Mapping[str, int] | None) -> str:
     if operators is None:
         return DASH
     return ", ".join(f"{name} × {calls}" for name, calls in operators.items()) or "nothing"
-
-
-def _set_up(result: Result) -> Table:
-    data = result.data
-    normal = DASH if data.normal_class is None else str(data.normal_class)
-    shape = " × ".join(map(str, data.input_shape)) or DASH
-    test = f"{numbers.whole(data.test_normal)} normal, {numbers.whole(data.test_anomaly)} anomalous"
-    rows = (
-        ("Data", data.name),
-        ("Normal class", normal),
-        ("Input", shape),
-        ("Training, validation", f"{numbers.whole(data.train)}, {numbers.whole(data.validation)} (normals only)"),
-        ("Test", test),
-        ("Teacher", _named(result.teacher_architecture)),
-        ("Student", _named(result.student_architecture)),
-        ("Strategy", _named(result.strategy)),
-        ("Seed", str(result.seed)),
-        ("Recipe", result.recipe),
-        ("Digest", result.digest),
-        ("kdcompress", result.version or DASH),
-    )
-    return Table("Set-up", ("", "value"), rows)
-
-
-def _named(thing: Any) -> str:
-    if thing is None:
-        return DASH
-    options = ", ".join(f"{key} {_value(value)}" for key, value in thing.options.items())
-    return f"{thing.name} ({options})" if options else str(thing.name)
-
-
-def _value(value: Any) -> str:
-    if value is None or value == "":
-        return DASH
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return numbers.decimal(value)
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value)) or DASH
-    return str(value)
-
-
-def _protocol(result: Result) -> Table:
-    protocol = result.protocol
-    rows = (
-        ("Weights that are scored", f"{protocol.selection} epoch" if protocol.selection == "last" else protocol.selection),
-        ("Labels used in training", _value(protocol.labels_used_in_training)),
-        ("Scored in eval mode", _value(protocol.eval_mode)),
-        ("Intervals cover", protocol.interval),
-        ("Control", "the same network, without a teacher, on the same budget" if result.control else "none"),
-    )
-    return Table("Protocol", ("", "value"), rows)
-
-
-def _seconds(result: Result) -> Table:
-    spent = result.seconds
-    rows = (
-        ("Teacher", numbers.seconds(spent.teacher)),
-        *((name, numbers.seconds(value)) for name, value in spent.stages.items()),
-        ("In all", numbers.seconds(spent.total)),
-    )
-    return Table("Time", ("", "wall clock"), rows)
-
-
-def _environment(environment: Mapping[str, Any]) -> Table:
-    return Table("Environment", ("", "value"), tuple(_flat(environment)))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, _value(value))]
-    return rows

@@ -15,7 +15,7 @@ from kdcompress.reporting import numbers
 from kdcompress.reporting.canvas import COLOURS, INK, MUTED, Plot, axes, draw
 from kdcompress.reporting.record import ARMS
 
-PANEL, GAP, LEGEND_LINE, COLUMNS = 84.0, 46.0, 11.0, 2
+PANEL, GAP, STAGE_LINE, LEGEND_LINE, COLUMNS = 84.0, 42.0, 10.0, 11.0, 2
 LINES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
 
 Row = dict[str, Any]
@@ -71,23 +71,28 @@ def _curve(loss: str, rows: Sequence[Row], start: int) -> Curve:
 
 def training(history: Sequence[Row]) -> Plot:
     """Losses over epochs, one panel for each arm that was trained."""
-    title = "Losses during training"
+    title = "Losses by epoch"
     found = courses(history)
     if not found:
         return Plot("training", title, "Not drawn: the run has no history.")
-    caption = "Mean of each loss by epoch, before its weight. Vertical lines: a new stage begins."
-    height = 8 + sum(_height(course) for course in found)
+    caption = "Mean of each loss over an epoch, before its weight. Vertical line: a new stage begins."
+    height = sum(_height(course) for course in found)
     return draw(Plot("training", title, caption), height, lambda figure: _paint(figure, found))
 
 
 def _height(course: Course) -> float:
-    return PANEL + GAP + LEGEND_LINE * math.ceil(len(course.losses) / COLUMNS)
+    lines = math.ceil(len(course.losses) / COLUMNS)
+    return PANEL + GAP + LEGEND_LINE * lines + _stage_line(course)
+
+
+def _stage_line(course: Course) -> float:
+    return STAGE_LINE if len(course.stages) > 1 else 0.0
 
 
 def _paint(figure: Figure, found: Sequence[Course]) -> None:
     top = 18.0
     for course in found:
-        _paint_course(axes(figure, top, PANEL), course)
+        _paint_course(axes(figure, top + _stage_line(course), PANEL), course)
         top += _height(course)
 
 
@@ -103,8 +108,8 @@ def _paint_course(panel: Axes, course: Course) -> None:
         handles.values(),
         [_readable(course.arm, loss) for loss in handles],
         loc="upper left",
-        bbox_to_anchor=(0, 0, 1, -17 / PANEL),
-        mode="expand",
+        bbox_to_anchor=(0, -17 / PANEL),
+        columnspacing=2.5,
         ncols=COLUMNS,
         fontsize=7.5,
         borderaxespad=0,
@@ -133,22 +138,28 @@ def _style(course: Course, loss: str) -> dict[str, Any]:
 
 
 def _stages(panel: Axes, course: Course) -> None:
-    panel.set_title(course.arm.replace("_", " "), loc="left", fontsize=8.5, color=INK, pad=5)
+    pad = 5 + _stage_line(course)
+    panel.set_title(course.arm.replace("_", " "), loc="left", fontsize=8.5, color=INK, pad=pad)
     if len(course.stages) == 1:
         return
+    last = max(max(curve.epochs) for curve in course.curves)
     for name, start in course.stages:
         if start:
             panel.axvline(start + 0.5, color=MUTED, linewidth=0.8)
-        at = (start + 0.5, 1)
+        # A late stage is narrow: its name ends at the right edge instead of running over it.
+        late = start > last / 2
+        at = (last + 0.5 if late else start + 0.5, 1)
         transform = panel.get_xaxis_transform()
-        panel.annotate(name, at, (3, -8), xycoords=transform, textcoords="offset points", fontsize=7, color=MUTED)
+        side = "right" if late else "left"
+        panel.annotate(
+            name, at, (0, 4), xycoords=transform, textcoords="offset points", fontsize=7, color=MUTED, ha=side
+        )
 
 
 def _loss_axis(panel: Axes, course: Course) -> None:
     last = max(max(curve.epochs) for curve in course.curves)
     panel.set_xlim(0.5, last + 0.5)
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    panel.set_xlabel("epoch", loc="right", labelpad=-1)
     if min(min(curve.values) for curve in course.curves) > 0:
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(numticks=4))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdcompress.reporting import numbers
-from kdcompress.reporting.record import alone, arms, label
+from kdcompress.reporting.record import alone, arms, counts_of, label
 from kdcompress.results import HELPS, HURTS, UNCLEAR, Result
 
 LEADS = {HELPS: "Distillation helps", UNCLEAR: "No clear gain from distillation", HURTS: "Distillation hurts"}
-TONES = {HELPS: "good", HURTS: "bad"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,6 @@ class Verdict:
     lead: str
     reason: str
     detail: str = ""
-    tone: str = "open"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def verdict(result: Result) -> Verdict:
     if result.verdict is None or result.kd_gain is None:
         return _without_control(result)
     reason = f"{_gain(result)}{_cost(result)}."
-    return Verdict(LEADS[result.verdict], reason, _against_teacher(result), TONES.get(result.verdict, "open"))
+    return Verdict(LEADS[result.verdict], reason, _against_teacher(result))
 
 
 def _gain(result: Result) -> str:
@@ -108,6 +106,9 @@ def facts(result: Result) -> tuple[Fact, ...]:
 
 
 def _quality(result: Result) -> Fact:
+    if result.student.auroc is None:
+        wanted = numbers.percent(result.protocol.wanted_false_positive_rate)
+        return Fact("False alarms", numbers.percent(result.student.fpr_at_threshold), f"{wanted} wanted")
     name = f"AUROC of the {label(result, 'student')}"
     if result.teacher is not None:
         return Fact(name, numbers.percent(result.student.auroc), f"teacher {numbers.percent(result.teacher.auroc)}")
@@ -115,7 +116,7 @@ def _quality(result: Result) -> Fact:
 
 
 def _worth(result: Result) -> Fact | None:
-    if result.control is None:
+    if result.kd_gain is None:
         return None
     bounds = numbers.signed_interval(result.kd_gain_ci95)
     return Fact("Gain over the control", numbers.points(result.kd_gain), f"95 % interval {bounds}")
@@ -137,7 +138,7 @@ def _savings(result: Result) -> tuple[Fact, ...]:
 
 def cautions(result: Result) -> tuple[str, ...]:
     """Return what would make a careful reader trust the figures less; empty where nothing does."""
-    found = [_labels(result), _idle_teacher(result), _false_alarms(result), *_collapsed(result), *_uncounted(result)]
+    found = [_labels(result), _idle_teacher(result), _false_alarms(result), *_collapsed(result), _disputed(result)]
     return tuple(text for text in found if text)
 
 
@@ -176,9 +177,9 @@ def _collapsed(result: Result) -> list[str]:
     ]
 
 
-def _uncounted(result: Result) -> list[str]:
-    totals = {counter["macs"] for counter in result.counters.values() if "macs" in counter}
+def _disputed(result: Result) -> str:
+    totals = {count["macs"] for count in counts_of(result.counters).values() if count.get("macs") is not None}
     if len(totals) < 2:
-        return []
+        return ""
     shown = ", ".join(numbers.whole(total) for total in sorted(totals))
-    return [f"The counters disagree on the student's MACs: {shown}."]
+    return f"The counters disagree on the student's MACs: {shown}."

@@ -41,7 +41,7 @@ class Step:
 @STRATEGIES.register("progressive")
 def progressive(
     student: Interface,
-    teacher: Interface | None = None,
+    teacher: Interface | None,
     *,
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = (
         Step("frozen", gan=False, epochs=20, learning_rate=2e-3),

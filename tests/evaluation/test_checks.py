@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdcompress.errors import ScoreError
+from kdcompress.errors import DataError, ScoreError
 from kdcompress.evaluation.checks import anomalies, check_finite, check_scores
 
 
@@ -38,3 +38,15 @@ def test_scores_with_any_spread_or_none_to_judge_pass(scores):
 def test_labels_of_any_type_become_a_mask(dtype):
     labels = np.array([0, 1, 1], dtype=dtype)
     assert anomalies(labels, np.zeros(3)).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("labels", [[-1, 1, 1], [0, 1, 2], [0, 0.5, 1]])
+def test_labels_of_another_convention_are_refused(labels):
+    with pytest.raises(DataError, match=r"must be 0 \(normal\) or 1 \(anomaly\), not \["):
+        anomalies(np.array(labels), np.zeros(3))
+
+
+@pytest.mark.parametrize("labels", [np.zeros(2), np.zeros((3, 1))])
+def test_labels_that_do_not_match_the_scores_are_refused(labels):
+    with pytest.raises(DataError, match=r"labels \(.*\) and scores \(3,\) must both be \[N\]"):
+        anomalies(labels, np.zeros(3))

@@ -105,6 +105,11 @@ def test_fpr_at_tpr_flags_tied_scores_together():
     assert fpr_at_tpr(np.array([0, 0, 1, 1]), np.array([1.0, 2, 2, 3])) == 0.5
 
 
+def test_fpr_at_tpr_sees_thresholds_on_a_straight_stretch_of_the_curve():
+    # One normal and one anomaly at each score: the curve is the diagonal.
+    assert fpr_at_tpr(np.tile([0, 1], 4), np.repeat([1.0, 2, 3, 4], 2), tpr=0.5) == 0.5
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("decimals", [None, 0])
 def test_interval_is_delongs_on_the_logit_scale(seed, decimals):
@@ -150,9 +155,7 @@ def test_interval_covers_the_true_auroc_about_95_times_in_100():
 def test_paired_interval_covers_the_true_difference_about_95_times_in_100():
     # a and b are equally good, so the true difference is 0.
     trials = 600
-    covered = sum(
-        low <= 0 <= high for low, high in (paired_difference(*_sample(s))[1] for s in range(trials))
-    )
+    covered = sum(low <= 0 <= high for low, high in (paired_difference(*_sample(s))[1] for s in range(trials)))
     # Three standard errors of a share of 0.95 in 600 trials are 0.027.
     assert covered / trials == pytest.approx(0.95, abs=0.027)
 

@@ -64,9 +64,7 @@ def test_scores_are_those_of_the_detector_in_eval_mode(detector, raw):
 @pytest.mark.parametrize("batch_size", [1, 7, 49, 50])
 def test_batch_size_does_not_change_scores(detector, raw, batch_size):
     whole = score(detector, raw)
-    np.testing.assert_allclose(
-        score(detector, raw, batch_size=batch_size), whole, rtol=1e-5
-    )  # float32 rounding
+    np.testing.assert_allclose(score(detector, raw, batch_size=batch_size), whole, rtol=1e-5)  # float32 rounding
 
 
 def test_batches_are_no_larger_than_asked_for(raw):

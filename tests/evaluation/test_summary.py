@@ -51,6 +51,11 @@ def test_a_test_set_without_normals_still_has_a_detection_rate():
     assert found == Evaluation(None, None, None, None, 5, 4.0, None, 0.5)
 
 
+def test_a_score_at_the_threshold_is_no_alarm():
+    found = evaluate(np.array([1.0, 4, 4, 5]), np.array([0, 0, 1, 1]), VALIDATION, false_positive_rate=0.25)
+    assert (found.threshold, found.fpr_at_threshold, found.tpr_at_threshold) == (4.0, 0.0, 0.5)
+
+
 def test_the_threshold_depends_on_no_test_score():
     one = evaluate(SCORES, LABELS, VALIDATION, false_positive_rate=0.25)
     other = evaluate(SCORES * 100, LABELS, VALIDATION, false_positive_rate=0.25)
@@ -67,9 +72,7 @@ def test_scores_without_meaning_are_refused_by_the_name_of_the_arm():
     with pytest.raises(ScoreError, match="student: all 6 scores are 1"):
         evaluate(np.ones(6), LABELS, VALIDATION, false_positive_rate=0.25, what="student")
     with pytest.raises(ScoreError, match=r"control: 1 of 6 scores are not finite \(samples 5\)"):
-        evaluate(
-            np.array([1, 2, 3, 4, 5, np.inf]), LABELS, VALIDATION, false_positive_rate=0.25, what="control"
-        )
+        evaluate(np.array([1, 2, 3, 4, 5, np.inf]), LABELS, VALIDATION, false_positive_rate=0.25, what="control")
     with pytest.raises(ScoreError, match="control on validation normals: 1 of 2 scores are not finite"):
         evaluate(SCORES, LABELS, np.array([0, np.nan]), false_positive_rate=0.25, what="control")
 

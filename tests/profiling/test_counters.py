@@ -212,6 +212,16 @@ def test_counter_leaves_module_as_it_was(name):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_counters_load_and_run_silently_in_a_new_process():
+    program = (
+        "import torch; from kdcompress.profiling import COUNTERS;"
+        "net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh());"
+        "[COUNTERS[name](net, torch.ones(1, 3)) for name in COUNTERS]"
+    )
+    done = subprocess.run([sys.executable, "-W", "default", "-c", program], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_counters_are_silent(caplog, capsys):
     with warnings.catch_warnings(), caplog.at_level(logging.DEBUG):
         warnings.simplefilter("error")
@@ -242,8 +252,9 @@ def test_macs_on_the_meta_device():
     with torch.device("meta"):
         net = nn.Sequential(nn.Conv2d(3, 4096, 3), nn.BatchNorm2d(4096), nn.ConvTranspose2d(4096, 3, 3)).train()
         raw = torch.empty(1, 3, 3, 3)
+    net[1].eval()
     assert macs(net, raw) == 2 * 3 * 4096 * 9
-    assert all(part.training for part in net.modules())
+    assert [part.training for part in net.modules()] == [True, True, False, True]
 
 
 def test_parameters_are_counted_once_and_buffers_are_not():

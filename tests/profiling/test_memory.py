@@ -47,6 +47,10 @@ def test_raw_bytes_count_as_bytes():
     assert peak_memory_bytes(Prepare(), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)) == 96 + 4 * 96
 
 
+def test_input_that_no_operator_reads_counts():
+    assert peak_memory_bytes(nn.Identity(), torch.randn(2, 5)) == 4 * 10
+
+
 def test_tensor_that_is_neither_parameter_nor_buffer_counts():
     class Centre(nn.Module):
         def __init__(self) -> None:

@@ -1,0 +1,151 @@
+"""A detector in one file: tensors and a JSON manifest, nothing that runs code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from kdcompress import __version__
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.errors import BundleError, InputError
+from kdcompress.rundir import write_atomic
+from kdcompress.types import Detector, Pair
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of its detector.
+
+    Attributes:
+        architecture: registered name.
+        options: all options of the builder, the width among them.
+        input_shape: of one raw sample, e.g. (C, H, W).
+        threshold: above it a score means anomaly; None where none was chosen.
+        data: the recipe's data section that it was trained on, without paths.
+        recipe: name of the recipe.
+        digest: of the run.
+        sha256: of the tensors.
+        critic: whether the training's critic is in the file too.
+        version: of kdcompress.
+        format: of this manifest.
+    """
+
+    architecture: str
+    options: dict[str, Any]
+    input_shape: tuple[int, ...]
+    threshold: float | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    digest: str = ""
+    sha256: str = ""
+    critic: bool = False
+    version: str = __version__
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest and the modules that it describes."""
+
+    manifest: Manifest
+    pair: Pair
+
+    @property
+    def detector(self) -> Detector:
+        """The detector."""
+        return self.pair.detector
+
+
+def build(architecture: str, options: dict[str, Any], input_shape: tuple[int, ...], seed: int) -> Pair:
+    """Build a pair with weights that depend on the seed alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ARCHITECTURES[architecture](input_shape, **options)
+
+
+def save(path: Path, manifest: Manifest, pair: Pair) -> str:
+    """Write a bundle and return the hash of its tensors; the critic goes along where the manifest says so."""
+    tensors = _tensors(pair, critic=manifest.critic)
+    plain = {**asdict(manifest), "sha256": _hash(tensors)}
+    text = json.dumps(plain, allow_nan=False, sort_keys=True)
+    write_atomic(path, safetensors.torch.save(tensors, {"kdcompress": text}))
+    return str(plain["sha256"])
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a bundle's manifest alone.
+
+    Raises:
+        BundleError: where the file is missing, is no bundle, or is of a newer format.
+    """
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+    if "kdcompress" not in metadata:
+        raise BundleError(f"{path}: a safetensors file, but not a kdcompress bundle: it has no manifest")
+    try:
+        plain = json.loads(metadata["kdcompress"])
+        if plain.get("format", 0) > FORMAT:
+            raise BundleError(f"{path}: written by a newer kdcompress (format {plain['format']}, known: {FORMAT})")
+        return Manifest(**{**plain, "input_shape": tuple(plain["input_shape"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BundleError(f"{path}: its manifest is damaged: {error}") from error
+
+
+def load(path: str | Path) -> Bundle:
+    """Rebuild a detector from its file, in eval mode on the CPU.
+
+    Raises:
+        BundleError: where the file is missing, damaged, altered, or wants an architecture that is not registered.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    tensors = safetensors.torch.load_file(path)
+    if _hash(tensors) != manifest.sha256:
+        raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
+    if manifest.architecture not in ARCHITECTURES:
+        raise BundleError(f"{path}: wants the architecture '{manifest.architecture}': give the plug-in that has it")
+    try:
+        pair = build(manifest.architecture, manifest.options, manifest.input_shape, seed=0)
+        pair = Pair(pair.detector, pair.critic if manifest.critic else None)
+        for name, part in pair.parts().items():
+            _fill(part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    except (TypeError, RuntimeError, InputError) as error:
+        raise BundleError(f"{path}: does not fit the architecture '{manifest.architecture}': {error}") from error
+    return Bundle(manifest, pair)
+
+
+def _fill(part: nn.Module, tensors: dict[str, Tensor]) -> None:
+    part.load_state_dict(tensors)
+    part.eval()
+
+
+def _tensors(pair: Pair, *, critic: bool) -> dict[str, Tensor]:
+    parts = pair.parts() if critic else {"detector": pair.detector}
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous().clone()
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
+    }
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    hasher = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        hasher.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()

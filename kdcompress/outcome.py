@@ -1,0 +1,152 @@
+"""From trained detectors to a result: scores, costs, and what they say about each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kdcompress import __version__, evaluation
+from kdcompress.data.one_class import OneClassData
+from kdcompress.profiling.profile import counters_json, profile
+from kdcompress.recipe import Recipe
+from kdcompress.results import (
+    Arm,
+    Compression,
+    DataSummary,
+    Evaluation,
+    Interval,
+    Named,
+    Profile,
+    Protocol,
+    Result,
+    Seconds,
+    StageScore,
+    Target,
+    verdict,
+)
+from kdcompress.types import Detector
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A detector's scores of the test set [N] and of the validation normals [n]."""
+
+    test: np.ndarray
+    validation: np.ndarray
+
+
+def scored(detector: Detector, data: OneClassData, device: torch.device) -> Scored:
+    """Score a data set in float32 and eval mode; the detector moves to the device."""
+    detector.to(device)
+    test = evaluation.score(detector, data.test, device=device)
+    return Scored(test, evaluation.score(detector, data.validation, device=device))
+
+
+def evaluated(name: str, scores: Scored, data: OneClassData, false_positive_rate: float) -> Evaluation:
+    """Evaluate scores; the threshold is chosen on validation normals."""
+    return evaluation.evaluate(
+        scores.test, data.labels.numpy(), scores.validation, false_positive_rate=false_positive_rate, what=name
+    )
+
+
+def stage_score(name: str, detector: Detector, data: OneClassData, device: torch.device) -> StageScore:
+    """Return the AUROC at the end of a stage; None without anomalies or normals in the test set."""
+    labels = data.labels.numpy()
+    if labels.all() or not labels.any():
+        return StageScore(name, None)
+    return StageScore(name, evaluation.auroc(labels, evaluation.score(detector.to(device), data.test, device=device)))
+
+
+def summary(data: OneClassData) -> DataSummary:
+    """Count the samples."""
+    anomalies = int(data.labels.sum())
+    return DataSummary(
+        data.name,
+        data.normal_class,
+        len(data.train),
+        len(data.validation),
+        len(data.test) - anomalies,
+        anomalies,
+        data.input_shape,
+    )
+
+
+def costs(detectors: Mapping[str, Detector], data: OneClassData, device: torch.device) -> dict[str, Profile]:
+    """Profile detectors one after another, with nothing beside them."""
+    return {name: profile(one, data.test[:1], device=device) for name, one in detectors.items()}
+
+
+def result(
+    recipe: Recipe,
+    digest: str,
+    data: OneClassData,
+    architectures: Mapping[str, Named],
+    scores: Mapping[str, Scored],
+    profiles: Mapping[str, Profile],
+    stages: Mapping[str, tuple[StageScore, ...]],
+    target: Target,
+    seconds: Seconds,
+) -> Result:
+    """Put together what a run found; the mappings have an entry for each arm there is."""
+    rate = recipe.evaluation.false_positive_rate
+    arms = {
+        name: Arm.of(evaluated(name, one, data, rate), profiles[name], stages.get(name, ()))
+        for name, one in scores.items()
+    }
+    student, teacher, control = arms["student"], arms.get("teacher"), arms.get("control")
+    gain, gain_ci = _difference(data, scores, "student", "control")
+    difference, difference_ci = _difference(data, scores, "student", "teacher")
+    assert recipe.strategy is not None, "a resolved recipe has a strategy"
+    return Result(
+        recipe=recipe.name,
+        digest=digest,
+        seed=recipe.seed,
+        data=summary(data),
+        strategy=Named(recipe.strategy.name, recipe.strategy.options),
+        student_architecture=architectures["student"],
+        teacher_architecture=architectures.get("teacher"),
+        student=student,
+        teacher=teacher,
+        teacher_after=arms.get("teacher_after"),
+        control=control,
+        compression=compression(teacher, student) if teacher is not None else None,
+        verdict=verdict(gain_ci),
+        kd_gain=gain,
+        kd_gain_ci95=gain_ci,
+        student_minus_teacher=difference,
+        student_minus_teacher_ci95=difference_ci,
+        fidelity=evaluation.fidelity(
+            scores["teacher"].test, scores["student"].test, teacher.threshold, student.threshold
+        )
+        if teacher is not None
+        else None,
+        target=target,
+        counters=counters_json(profiles["student"]),
+        teacher_counters=counters_json(profiles["teacher"]) if teacher is not None else {},
+        protocol=Protocol(wanted_false_positive_rate=rate),
+        seconds=seconds,
+        version=__version__,
+    )
+
+
+def compression(teacher: Arm, student: Arm) -> Compression:
+    """Return teacher over student."""
+    return Compression(
+        macs=teacher.macs / student.macs,
+        params=teacher.params / student.params,
+        bytes=teacher.bytes / student.bytes,
+        latency_batch_1=teacher.latency_ms["batch_1"] / student.latency_ms["batch_1"],
+        latency_batch_64=teacher.latency_ms["batch_64"] / student.latency_ms["batch_64"],
+    )
+
+
+def _difference(
+    data: OneClassData, scores: Mapping[str, Scored], one: str, other: str
+) -> tuple[float | None, Interval | None]:
+    labels = data.labels.numpy()
+    if other not in scores or labels.all() or not labels.any():
+        return None, None
+    return evaluation.paired_difference(labels, scores[one].test, scores[other].test)

@@ -1,0 +1,253 @@
+"""The whole program on one screen: a recipe becomes a finished run directory."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from kdcompress import bundle, outcome
+from kdcompress import recipe as recipes
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.bundle import Bundle, Manifest
+from kdcompress.data import DATASETS
+from kdcompress.data.one_class import OneClassData
+from kdcompress.engine.events import Event
+from kdcompress.engine.plan import device_for
+from kdcompress.environment import describe
+from kdcompress.errors import BundleError, InputError
+from kdcompress.outcome import Scored
+from kdcompress.profiling.counters import macs, params
+from kdcompress.recipe import Recipe, Ref, Student
+from kdcompress.resolve import resolve
+from kdcompress.results import Named, Result, Seconds, StageScore, Target
+from kdcompress.rundir import RunDir
+from kdcompress.signature import arguments
+from kdcompress.stage import Stage
+from kdcompress.strategies import STRATEGIES
+from kdcompress.students.width import solve
+from kdcompress.training import Course, Observe, seconds, train
+from kdcompress.types import Interface, Pair, Scorer, interface
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where its files are, and what it found."""
+
+    rundir: RunDir
+    result: Result
+
+
+def silent(arm: str, event: Event) -> None:
+    """Tell nobody what happens."""
+
+
+def run(
+    recipe: Recipe,
+    root: Path,
+    *,
+    where: str = "recipe",
+    device: str = "auto",
+    fresh: bool = False,
+    observe: Observe = silent,
+) -> Run:
+    """Train, evaluate and report what a recipe says, or return the run that did so before.
+
+    Every step's output is one file; a run that was stopped goes on at the first missing one, to the same bits.
+
+    Args:
+        recipe: what to do.
+        root: the folder of all runs.
+        where: the recipe's file, for messages.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        fresh: start over beside a run that is there already.
+        observe: is told the arm and the event.
+
+    Raises:
+        InputError: for wrong input, before anything is trained.
+        KdcompressError: where training or scoring fails.
+    """
+    place = device_for(device)
+    given = bundle.load(recipe.teacher.bundle) if recipe.teacher is not None and recipe.teacher.bundle else None
+    recipe = resolve(recipe, where, _architecture(given))
+    data = load_data(recipe.data)
+    if given is not None and given.manifest.input_shape != data.input_shape:
+        raise BundleError(
+            f"teacher.bundle: takes input of shape {given.manifest.input_shape}, data.{data.name} has {data.input_shape}"
+        )
+    digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
+    rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
+    if (done := rundir.result()) is not None:
+        return Run(rundir, done)
+    with _settings(recipe, rundir, place):
+        teacher = given or _trained_teacher(recipe, root, device, observe)
+        return _distil(Course(recipe, rundir, place, data.train, observe), data, teacher)
+
+
+def load_data(ref: Ref) -> OneClassData:
+    """Load the data that a recipe names."""
+    build = DATASETS[ref.name]
+    return build(**arguments(build, ref.options))
+
+
+def _architecture(given: Bundle | None) -> Ref | None:
+    return Ref(name=given.manifest.architecture, **given.manifest.options) if given is not None else None
+
+
+@contextmanager
+def _settings(recipe: Recipe, rundir: RunDir, device: torch.device) -> Iterator[None]:
+    """Compute as the run began: the number of threads and the device decide bits. Leave torch as it was."""
+    before = torch.get_num_threads()
+    environment = rundir.environment() or describe(device, recipe.engine.threads or before)
+    if environment["device"] != device.type:
+        raise InputError(
+            f"--device {device.type}: {rundir.path} was begun on {environment['device']} and continues there "
+            f"(allowed: {environment['device']}, or --fresh to start over)"
+        )
+    rundir.write_environment(environment)
+    rundir.write_recipe(recipe.to_yaml())
+    torch.set_num_threads(environment["threads"])
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def teacher_recipe(recipe: Recipe) -> Recipe | None:
+    """Return the recipe that trains a resolved recipe's teacher; None where it has none to train."""
+    source = recipe.teacher
+    if source is None or source.architecture is None or source.seed is None:
+        return None
+    return Recipe(
+        name=source.recipe and Path(source.recipe).stem or f"{recipe.name}-teacher",
+        seed=source.seed,
+        data=recipe.data,
+        student=Student(name=source.architecture.name, **source.architecture.options),
+        strategy=source.strategy,
+        engine=recipe.engine,
+        evaluation=recipe.evaluation,
+    )
+
+
+def _trained_teacher(recipe: Recipe, root: Path, device: str, observe: Observe) -> Bundle | None:
+    own = teacher_recipe(recipe)
+    if own is None:
+        return None
+    trained = run(own, root, device=device, observe=lambda _, event: observe("teacher", event))
+    return bundle.load(trained.rundir.bundle("student"))
+
+
+def _distil(course: Course, data: OneClassData, teacher: Bundle | None) -> Run:
+    """Train the student and its control, and compare them with their teacher."""
+    started = time.perf_counter()
+    recipe, rundir, device = course.recipe, course.rundir, course.device
+    target = size(recipe.student, data.input_shape, teacher)
+    manifest = Manifest(
+        recipe.student.name,
+        {**recipe.student.options, "width": target.width},
+        data.input_shape,
+        data={key: value for key, value in recipe.data.model_dump().items() if key != "root"},
+        recipe=recipe.name,
+        digest=rundir.digest,
+        critic=teacher is None,
+    )
+    taught, alone = plan_stages(recipe, manifest, data, teacher)
+    if teacher is not None:
+        bundle.save(rundir.bundle("teacher"), teacher.manifest, teacher.pair)
+    own_copy = replace(teacher, pair=copy.deepcopy(teacher.pair)) if teacher is not None else None
+    train(course, "student", taught, manifest, own_copy)
+    if recipe.control and taught != alone:
+        train(course, "control", alone, manifest)
+    arms = [name for name in ("teacher", "teacher_after", "control", "student") if rundir.bundle(name).exists()]
+    bundles = {name: bundle.load(rundir.bundle(name)) for name in arms}
+    scores = {name: outcome.scored(one.detector, data, device) for name, one in bundles.items()}
+    stages = {arm: _stage_scores(rundir, arm, taught, data, device) for arm in ("student", "control") if arm in arms}
+    profiles = outcome.costs({name: one.detector for name, one in bundles.items()}, data, device)
+    spent = {f"{arm}: {name}": value for arm in ("student", "control") for name, value in seconds(rundir, arm).items()}
+    result = outcome.result(
+        recipe,
+        rundir.digest,
+        data,
+        {name: Named(one.manifest.architecture, one.manifest.options) for name, one in bundles.items()},
+        scores,
+        profiles,
+        stages,
+        target,
+        Seconds(stages=spent, total=sum(spent.values()) + time.perf_counter() - started),
+    )
+    return _finish(rundir, result, bundles, scores, data)
+
+
+def _stage_scores(
+    rundir: RunDir, arm: str, stages: tuple[Stage, ...], data: OneClassData, device: torch.device
+) -> tuple[StageScore, ...]:
+    files = [rundir.bundle(f"{arm}-stage-{index + 1}") for index in range(len(stages))]
+    return tuple(
+        outcome.stage_score(stage.name, bundle.load(file).detector, data, device)
+        for stage, file in zip(stages, files, strict=True)
+    )
+
+
+def _finish(
+    rundir: RunDir, result: Result, bundles: dict[str, Bundle], scores: dict[str, Scored], data: OneClassData
+) -> Run:
+    """Write thresholds, scores and the result; the result comes last, for it says that the run is done."""
+    for name in ("student", "control"):
+        if (arm := getattr(result, name)) is not None:
+            pair = bundles[name].pair
+            bundle.save(rundir.bundle(name), replace(bundles[name].manifest, threshold=arm.threshold), pair)
+    arrays = {name: one.test for name, one in scores.items()}
+    arrays |= {f"validation_{name}": one.validation for name, one in scores.items()}
+    rundir.write_scores({"labels": data.labels.numpy(), **arrays})
+    rundir.write_result(result)
+    return Run(rundir, result)
+
+
+def size(student: Student, input_shape: tuple[int, ...], teacher: Bundle | None) -> Target:
+    """Return the student's width: as given, or the largest that meets the target."""
+    metric, asked = student.target
+    if metric == "width":
+        return Target(metric, asked, asked, asked)
+
+    def cost(width: float) -> int:
+        detector = _on_meta(student.name, {**student.options, "width": width}, input_shape)
+        return params(detector) if metric == "params" else _macs(detector, input_shape)
+
+    reference = None
+    if metric == "macs_ratio":
+        assert teacher is not None, "a resolved recipe has a teacher where it has a ratio"
+        known = teacher.manifest
+        reference = _macs(_on_meta(known.architecture, known.options, input_shape), input_shape)
+    return solve(cost, metric, asked, reference)
+
+
+def _on_meta(architecture: str, options: dict[str, object], input_shape: tuple[int, ...]) -> torch.nn.Module:
+    with torch.device("meta"):
+        return ARCHITECTURES[architecture](input_shape, **options).detector
+
+
+def _macs(detector: torch.nn.Module, input_shape: tuple[int, ...]) -> int:
+    return macs(Scorer(detector), torch.zeros(1, *input_shape, dtype=torch.uint8, device="meta"))  # type: ignore[arg-type]
+
+
+def plan_stages(
+    recipe: Recipe, manifest: Manifest, data: OneClassData, teacher: Bundle | None
+) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+    """Return the student's stages and those of its control."""
+    ref = recipe.strategy
+    assert ref is not None, "a resolved recipe has a strategy"
+    build = STRATEGIES[ref.name]
+    options = arguments(build, ref.options)
+    pair = bundle.build(manifest.architecture, manifest.options, manifest.input_shape, seed=0)
+    student, other = _interface(pair, data), _interface(teacher.pair, data) if teacher is not None else None
+    return build(student, other, **options), build(student, None, **options)
+
+
+def _interface(pair: Pair, data: OneClassData) -> Interface:
+    return interface(pair, data.train[:2])

@@ -1,0 +1,100 @@
+"""Where the figures of a run come from: set-up, protocol, time and environment, as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdcompress.reporting import numbers
+from kdcompress.reporting.numbers import DASH
+from kdcompress.results import Named, Result
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; the first cell of a row names it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def set_up(result: Result) -> Table:
+    """Say what was trained on what."""
+    data = result.data
+    normal = DASH if data.normal_class is None else str(data.normal_class)
+    shape = " × ".join(map(str, data.input_shape)) or DASH
+    test = f"{numbers.whole(data.test_normal)} normal, {numbers.whole(data.test_anomaly)} anomalous"
+    rows = (
+        ("Data", data.name),
+        ("Normal class", normal),
+        ("Input", shape),
+        ("Training, validation", f"{numbers.whole(data.train)}, {numbers.whole(data.validation)} (normals only)"),
+        ("Test", test),
+        ("Teacher", _named(result.teacher_architecture)),
+        ("Student", _named(result.student_architecture)),
+        ("Strategy", _named(result.strategy)),
+        ("Seed", str(result.seed)),
+        ("Recipe", result.recipe),
+        ("Digest", result.digest),
+        ("kdcompress", result.version or DASH),
+    )
+    return Table("Set-up", ("", "value"), rows)
+
+
+def _named(thing: Named | None) -> str:
+    if thing is None:
+        return DASH
+    options = ", ".join(f"{key} {_value(value)}" for key, value in thing.options.items())
+    return f"{thing.name} ({options})" if options else thing.name
+
+
+def _value(value: object) -> str:
+    if value is None or value == "":
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return numbers.decimal(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value)) or DASH
+    return str(value)
+
+
+def protocol(result: Result) -> Table:
+    """Say how the figures came about."""
+    rules = result.protocol
+    rows = (
+        ("Weights that are scored", f"{rules.selection} epoch" if rules.selection == "last" else rules.selection),
+        ("Labels used in training", _value(rules.labels_used_in_training)),
+        ("Scored in eval mode", _value(rules.eval_mode)),
+        ("Intervals cover", rules.interval),
+        ("Control", "the same network, without a teacher, on the same budget" if result.control else "none"),
+    )
+    return Table("Protocol", ("", "value"), rows)
+
+
+def seconds(result: Result) -> Table:
+    """Say how long the parts took."""
+    spent = result.seconds
+    rows = (
+        ("Teacher", numbers.seconds(spent.teacher)),
+        *((name, numbers.seconds(value)) for name, value in spent.stages.items()),
+        ("In all", numbers.seconds(spent.total)),
+    )
+    return Table("Time", ("", "wall clock"), rows)
+
+
+def environment(values: Mapping[str, Any]) -> Table:
+    """Say on what machine and with which versions; nested entries get dotted names."""
+    return Table("Environment", ("", "value"), tuple(_flat(values)))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, _value(value))]
+    return rows

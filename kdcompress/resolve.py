@@ -1,0 +1,110 @@
+"""From a recipe as it is written to one in which every option stands: every problem is named at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdcompress import signature
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.data import DATASETS
+from kdcompress.errors import InputError, RecipeError, unknown
+from kdcompress.recipe import Recipe, Ref, Student
+from kdcompress.registry import Registry
+from kdcompress.strategies import STRATEGIES
+
+
+def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
+    """Return the recipe with all options of all its parts, defaults filled in.
+
+    A student of its teacher's architecture has its teacher's options where it does not set its own.
+
+    Args:
+        recipe: as it was written.
+        where: its file, for messages.
+        teacher: the architecture in the teacher's bundle, where the recipe names one.
+
+    Raises:
+        RecipeError: with every unknown name, unknown option and value out of range.
+    """
+    found = _Problems()
+    data = found.options(DATASETS, recipe.data, "data")
+    architecture = teacher
+    if recipe.teacher is not None and recipe.teacher.architecture is not None:
+        architecture = found.options(ARCHITECTURES, recipe.teacher.architecture, "teacher.architecture")
+    taught = recipe.teacher.strategy if recipe.teacher is not None else None
+    training = found.options(STRATEGIES, taught or Ref(name="scratch"), "teacher.strategy")
+    student = found.student(recipe.student, architecture)
+    has_teacher = recipe.teacher is not None
+    strategy = recipe.strategy or Ref(name="progressive" if has_teacher else "scratch")
+    strategy = found.options(STRATEGIES, strategy, "strategy")
+    if not has_teacher:
+        found.alone(recipe, strategy)
+    if found.problems:
+        raise RecipeError(where, found.problems)
+    source = recipe.teacher
+    if source is not None and source.bundle is None:
+        seed = recipe.seed if source.seed is None else source.seed
+        source = source.model_copy(update={"architecture": architecture, "strategy": training, "seed": seed})
+    return recipe.model_copy(
+        update={
+            "data": data,
+            "teacher": source,
+            "student": student,
+            "strategy": strategy,
+            "control": recipe.control and has_teacher,
+        }
+    )
+
+
+class _Problems:
+    """Collects what is wrong with the options of a recipe's parts."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def options(self, registry: Registry[Any], ref: Ref, where: str) -> Ref:
+        """Return the thing with all of its options."""
+        build = self._builder(registry, ref.name, where)
+        return Ref(name=ref.name, **self._resolved(build, ref.options, where)) if build is not None else ref
+
+    def student(self, student: Student, teacher: Ref | None) -> Student:
+        """Return the student with all options but its width, its teacher's first where both are of one family."""
+        build = self._builder(ARCHITECTURES, student.name, "student")
+        if build is None:
+            return student
+        inherited = teacher.options if teacher is not None and teacher.name == student.name else {}
+        options = self._resolved(build, {**inherited, **student.options}, "student")
+        options.pop("width", None)
+        sizes = {key: getattr(student, key) for key in ("width", "macs_ratio", "macs", "params")}
+        return Student(name=student.name, **{k: v for k, v in sizes.items() if v is not None}, **options)
+
+    def alone(self, recipe: Recipe, strategy: Ref) -> None:
+        """Note what a recipe without a teacher cannot have."""
+        if recipe.student.macs_ratio is not None:
+            self.problems.append("student.macs_ratio: needs a teacher (allowed without one: width, macs, params)")
+        if strategy.name in STRATEGIES and _needs_teacher(STRATEGIES[strategy.name]):
+            self.problems.append(f"teacher: missing; the strategy '{strategy.name}' needs one (without one: scratch)")
+
+    def _builder(self, registry: Registry[Any], name: str, where: str) -> Callable[..., Any] | None:
+        if name not in registry:
+            self.problems.append(f"{where}.name: {unknown(registry.kind, name, registry)}")
+            return None
+        build: Callable[..., Any] = registry[name]
+        return build
+
+    def _resolved(self, build: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+        try:
+            return signature.resolved(build, options)
+        except ValidationError as error:
+            self.problems += signature.problems(error, where, signature.keys(build, where))
+        except InputError as error:
+            self.problems.append(f"{where}: {error}")
+        return dict(options)
+
+
+def _needs_teacher(strategy: Callable[..., Any]) -> bool:
+    return inspect.signature(strategy).parameters["teacher"].default is inspect.Parameter.empty

@@ -1,0 +1,194 @@
+"""The run directory: the only code that knows the names of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdcompress.errors import InputError
+from kdcompress.results import Result, from_json, to_json
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a reader sees the old content or the new, never a part.
+
+    Raises:
+        InputError: where the folder cannot be written to or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _json(plain: object) -> bytes:
+    return (json.dumps(plain, indent=1, allow_nan=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """Where one arm's training is kept; the engine's slot."""
+
+    run: RunDir
+    arm: str
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.run.path / "checkpoints" / f"{self.arm}.safetensors"
+
+    def read(self) -> bytes | None:
+        """Return the last checkpoint, or None."""
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def write(self, checkpoint: bytes, row: dict[str, Any]) -> None:
+        """Add the row to the history, then replace the checkpoint: a row without its checkpoint is written anew."""
+        self.run.add_history({"arm": self.arm, **row})
+        write_atomic(self.path, checkpoint)
+
+    def clear(self) -> None:
+        """Remove the checkpoint of a training that is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's directory: every file is whole, and what is there need not be computed again."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, root: Path, name: str, digest: str, *, fresh: bool = False) -> RunDir:
+        """Return the newest run of a digest, or with ``fresh`` a new one beside it."""
+        number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
+        run = cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {root}: cannot write there: {error.strerror or error}") from error
+        if not os.access(run.path, os.W_OK | os.X_OK):
+            raise InputError(f"--out {root}: cannot write to {run.path}: permission denied")
+        return run
+
+    @staticmethod
+    def _numbers(folder: Path, digest: str) -> Iterator[int]:
+        pattern = re.compile(re.escape(digest) + r"(?:-(\d+))?")
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if match := pattern.fullmatch(entry.name):
+                yield int(match[1] or 1)
+
+    @classmethod
+    def existing(cls, path: Path) -> RunDir:
+        """Return the run in a folder that has a result.
+
+        Raises:
+            InputError: where there is none.
+        """
+        if not (path / "result.json").is_file():
+            raise InputError(f"{path}: not a finished run: there is no result.json in it")
+        return cls(path)
+
+    @property
+    def digest(self) -> str:
+        """The name of the directory."""
+        return self.path.name
+
+    def bundle(self, name: str) -> Path:
+        """Return the file of a detector: ``teacher``, ``student``, ``control``, or one at the end of a stage."""
+        return self.path / f"{name}.safetensors"
+
+    def checkpoint(self, arm: str) -> CheckpointFile:
+        """Return where an arm's training is kept."""
+        return CheckpointFile(self, arm)
+
+    def write_recipe(self, text: str) -> None:
+        """Write the resolved recipe."""
+        write_atomic(self.path / "recipe.yaml", text.encode())
+
+    def recipe(self) -> str:
+        """Return the resolved recipe."""
+        return (self.path / "recipe.yaml").read_text(encoding="utf-8")
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write what the run computes with."""
+        write_atomic(self.path / "environment.json", _json(environment))
+
+    def environment(self) -> dict[str, Any]:
+        """Return what the run computes with, or nothing yet."""
+        return self._read_json("environment.json") or {}
+
+    def add_history(self, row: Mapping[str, Any]) -> None:
+        """Add a row; one of the same arm, stage and epoch that a stopped run left behind is replaced."""
+        rows = [old for old in self.history() if _place(old) != _place(row)]
+        lines = [json.dumps(one) for one in (*rows, row)]
+        write_atomic(self.path / "history.jsonl", ("\n".join(lines) + "\n").encode())
+
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """Return the training history, one row an epoch."""
+        path = self.path / "history.jsonl"
+        return tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else ()
+
+    def write_scores(self, scores: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Write the scores and labels."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **scores)
+        write_atomic(self.path / "scores.npz", buffer.getvalue())
+
+    def scores(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the scores and labels."""
+        with np.load(self.path / "scores.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    def write_result(self, result: Result) -> None:
+        """Write the result: the run is done when it is there."""
+        write_atomic(self.path / "result.json", _json(to_json(result)))
+
+    def result(self) -> Result | None:
+        """Return the result of a finished run."""
+        plain = self._read_json("result.json")
+        if plain is None:
+            return None
+        try:
+            return from_json(plain)
+        except ValueError as error:
+            raise InputError(f"{self.path / 'result.json'}: not a result of this version: {error}") from error
+
+    def write_report(self, markdown: str, html: str) -> None:
+        """Write both forms of the report."""
+        write_atomic(self.path / "report.md", markdown.encode())
+        write_atomic(self.path / "report.html", html.encode())
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON: {error}") from error
+        if not isinstance(plain, dict):
+            raise InputError(f"{path}: expected a JSON object")
+        return plain
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row.get("arm"), row.get("stage"), row.get("epoch")

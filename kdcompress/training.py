@@ -1,0 +1,103 @@
+"""Training one arm of a comparison into its run directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdcompress import bundle
+from kdcompress.bundle import Bundle, Manifest
+from kdcompress.engine import plan as plans
+from kdcompress.engine.events import Event, StageDone
+from kdcompress.engine.fit import fit
+from kdcompress.engine.plan import Plan
+from kdcompress.environment import known_plans, remember_plans
+from kdcompress.recipe import Recipe
+from kdcompress.rundir import RunDir
+from kdcompress.seeding import derive
+from kdcompress.stage import Stage
+from kdcompress.types import Pair
+
+Observe = Callable[[str, Event], None]
+"""Is told the arm and what happens in its training."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all arms of a run share."""
+
+    recipe: Recipe
+    rundir: RunDir
+    device: torch.device
+    raw: Tensor
+    observe: Observe
+
+
+def train(
+    course: Course, arm: str, stages: tuple[Stage, ...], manifest: Manifest, teacher: Bundle | None = None
+) -> None:
+    """Train a detector and write its bundle, and one for the end of each stage; what is done already is not done again.
+
+    The student and its control start from the same weights and see the same batches. A teacher that a stage moves is
+    written as ``teacher_after``; the given pair is moved too.
+    """
+    rundir = course.rundir
+    if rundir.bundle(arm).exists():
+        return
+    pair = bundle.build(
+        manifest.architecture, manifest.options, manifest.input_shape, derive(course.recipe.seed, "student")
+    )
+    other = teacher.pair if teacher is not None else None
+    slot = rundir.checkpoint(arm)
+    events = fit(
+        stages,
+        pair,
+        other,
+        course.raw,
+        device=course.device,
+        plan_for=lambda stage: _plan(course, arm, stage, pair, other),
+        seed=derive(course.recipe.seed, "training"),
+        slot=slot,
+    )
+    for event in events:
+        course.observe(arm, event)
+        if isinstance(event, StageDone):
+            bundle.save(rundir.bundle(f"{arm}-stage-{event.index + 1}"), replace(manifest, critic=False), pair)
+    if teacher is not None and any(stage.trained() & {"teacher.detector"} for stage in stages):
+        bundle.save(rundir.bundle("teacher_after"), replace(teacher.manifest, critic=False, threshold=None), teacher.pair)
+    bundle.save(rundir.bundle(arm), manifest, pair)
+    slot.clear()
+
+
+def seconds(rundir: RunDir, arm: str) -> dict[str, float]:
+    """Return the time that each stage of an arm's training took, stops in between left out."""
+    spent: dict[str, float] = {}
+    for row in rundir.history():
+        if row["arm"] == arm:
+            spent[row["stage"]] = spent.get(row["stage"], 0.0) + float(row["seconds"])
+    return spent
+
+
+def _plan(course: Course, arm: str, stage: Stage, pair: Pair, teacher: Pair | None) -> Plan:
+    """Return how to compute a stage: as it was computed before a stop, or as a measurement on this machine says."""
+    environment = course.rundir.environment()
+    key = f"{arm}: {stage.name}"
+    if key in environment["plans"]:
+        return plans.from_json(environment["plans"][key])
+    heaviest = teacher if teacher is not None and "teacher.detector" in stage.trained() else pair
+    engine = course.recipe.engine
+    known: dict[str, Any] = known_plans()
+    before = dict(known)
+    x = heaviest.detector.prepare(course.raw[: stage.batch_size].to(course.device))
+    heaviest.detector.to(course.device).train()
+    chosen = plans.choose(heaviest, x, precision=engine.precision, channels_last=engine.channels_last, known=known)
+    if known != before:
+        remember_plans(known)
+    environment["plans"][key] = plans.as_json(chosen)
+    course.rundir.write_environment(environment)
+    return chosen
