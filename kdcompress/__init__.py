@@ -1,5 +1,52 @@
-"""Model compression for one-class anomaly detectors."""
+"""Model compression for one-class anomaly detectors.
+
+Importing this package does not import torch: the public names load what they need when they are first used.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kdcompress.api import distill as distill
+    from kdcompress.api import load as load
+    from kdcompress.architectures import ARCHITECTURES as ARCHITECTURES
+    from kdcompress.data import DATASETS as DATASETS
+    from kdcompress.data.one_class import OneClassData as OneClassData
+    from kdcompress.errors import KdcompressError as KdcompressError
+    from kdcompress.losses import LOSSES as LOSSES
+    from kdcompress.results import Result as Result
+    from kdcompress.strategies import STRATEGIES as STRATEGIES
+    from kdcompress.types import Critic as Critic
+    from kdcompress.types import Detector as Detector
+    from kdcompress.types import Pair as Pair
+
+_PUBLIC = {
+    "distill": "api",
+    "load": "api",
+    "ARCHITECTURES": "architectures",
+    "DATASETS": "data",
+    "OneClassData": "data.one_class",
+    "KdcompressError": "errors",
+    "LOSSES": "losses",
+    "Result": "results",
+    "STRATEGIES": "strategies",
+    "Critic": "types",
+    "Detector": "types",
+    "Pair": "types",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'kdcompress' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"kdcompress.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,10 +45,21 @@ def scored(detector: Detector, data: OneClassData, device: torch.device) -> Scor
     return Scored(test, evaluation.score(detector, data.validation, device=device))
 
 
-def evaluated(name: str, scores: Scored, data: OneClassData, false_positive_rate: float) -> Evaluation:
-    """Evaluate scores; the threshold is chosen on validation normals."""
-    return evaluation.evaluate(
+def evaluated(
+    name: str, scores: Scored, data: OneClassData, false_positive_rate: float, threshold: float | None = None
+) -> Evaluation:
+    """Evaluate scores at a threshold: the given one, else one that is chosen on validation normals."""
+    found = evaluation.evaluate(
         scores.test, data.labels.numpy(), scores.validation, false_positive_rate=false_positive_rate, what=name
+    )
+    if threshold is None or threshold == found.threshold:
+        return found
+    above, anomalous = scores.test > threshold, data.labels.numpy() == 1
+    return replace(
+        found,
+        threshold=threshold,
+        fpr_at_threshold=float(above[~anomalous].mean()) if (~anomalous).any() else None,
+        tpr_at_threshold=float(above[anomalous].mean()) if anomalous.any() else None,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,15 +18,16 @@ from kdcompress.architectures import ARCHITECTURES
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
-from kdcompress.engine.events import Event
+from kdcompress.engine.events import Event, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe
 from kdcompress.errors import BundleError, InputError
 from kdcompress.outcome import Scored
 from kdcompress.profiling.counters import macs, params
 from kdcompress.recipe import Recipe, Ref, Student
+from kdcompress.reporting.files import write_run
 from kdcompress.resolve import resolve
-from kdcompress.results import Named, Result, Seconds, StageScore, Target
+from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore, Target
 from kdcompress.rundir import RunDir
 from kdcompress.signature import arguments
 from kdcompress.stage import Stage
@@ -73,16 +75,15 @@ def run(
         KdcompressError: where training or scoring fails.
     """
     place = device_for(device)
-    given = bundle.load(recipe.teacher.bundle) if recipe.teacher is not None and recipe.teacher.bundle else None
-    recipe = resolve(recipe, where, _architecture(given))
+    recipe, given = resolve_written(recipe, where)
     data = load_data(recipe.data)
-    if given is not None and given.manifest.input_shape != data.input_shape:
-        raise BundleError(
-            f"teacher.bundle: takes input of shape {given.manifest.input_shape}, data.{data.name} has {data.input_shape}"
-        )
+    if given is not None:
+        _check_fits(given, data, f"{where}: teacher.bundle")
     digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
     rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
     if (done := rundir.result()) is not None:
+        if not rundir.reported():
+            write_run(rundir)
         return Run(rundir, done)
     with _settings(recipe, rundir, place):
         teacher = given or _trained_teacher(recipe, root, device, observe)
@@ -95,8 +96,39 @@ def load_data(ref: Ref) -> OneClassData:
     return build(**arguments(build, ref.options))
 
 
-def _architecture(given: Bundle | None) -> Ref | None:
-    return Ref(name=given.manifest.architecture, **given.manifest.options) if given is not None else None
+def resolve_written(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None]:
+    """Return a recipe as written with all of its options, and the bundle of its teacher if it names one."""
+    path = recipe.teacher.bundle if recipe.teacher is not None else None
+    given = bundle.load(path) if path is not None else None
+    known = Ref(name=given.manifest.architecture, **given.manifest.options) if given is not None else None
+    return resolve(recipe, where, known), given
+
+
+def evaluate(loaded: Bundle, section: dict[str, Any], where: str, device: torch.device) -> Evaluation:
+    """Evaluate a bundle on data, at its own threshold where it has one.
+
+    Args:
+        loaded: the detector.
+        section: a recipe's ``data`` section, and ``evaluation`` if it is not the default.
+        where: the bundle's file, for messages.
+        device: where to compute.
+
+    Raises:
+        InputError: where the data do not fit the detector.
+    """
+    known = {"name": loaded.manifest.architecture, **loaded.manifest.options}
+    recipe = resolve(recipes.parse({"name": "evaluate", "student": known, **section}, where), where)
+    data = load_data(recipe.data)
+    _check_fits(loaded, data, where)
+    scores = outcome.scored(loaded.detector, data, device)
+    return outcome.evaluated("detector", scores, data, recipe.evaluation.false_positive_rate, loaded.manifest.threshold)
+
+
+def _check_fits(given: Bundle, data: OneClassData, where: str) -> None:
+    if given.manifest.input_shape != data.input_shape:
+        raise BundleError(
+            f"{where}: takes input of shape {given.manifest.input_shape}, {data.name} has {data.input_shape}"
+        )
 
 
 @contextmanager
@@ -166,8 +198,14 @@ def _distil(course: Course, data: OneClassData, teacher: Bundle | None) -> Run:
         train(course, "control", alone, manifest)
     arms = [name for name in ("teacher", "teacher_after", "control", "student") if rundir.bundle(name).exists()]
     bundles = {name: bundle.load(rundir.bundle(name)) for name in arms}
-    scores = {name: outcome.scored(one.detector, data, device) for name, one in bundles.items()}
-    stages = {arm: _stage_scores(rundir, arm, taught, data, device) for arm in ("student", "control") if arm in arms}
+    scores = {}
+    for name, one in bundles.items():
+        course.observe(name, Phase("scoring"))
+        scores[name] = outcome.scored(one.detector, data, device)
+    stages: dict[str, tuple[StageScore, ...]] = {
+        arm: _stage_scores(rundir, arm, taught, data, device) for arm in ("student", "control") if arm in arms
+    }
+    course.observe("all", Phase("counting and timing"))
     profiles = outcome.costs({name: one.detector for name, one in bundles.items()}, data, device)
     spent = {f"{arm}: {name}": value for arm in ("student", "control") for name, value in seconds(rundir, arm).items()}
     result = outcome.result(
@@ -206,6 +244,7 @@ def _finish(
     arrays |= {f"validation_{name}": one.validation for name, one in scores.items()}
     rundir.write_scores({"labels": data.labels.numpy(), **arrays})
     rundir.write_result(result)
+    write_run(rundir)
     return Run(rundir, result)
 
 

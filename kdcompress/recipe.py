@@ -41,8 +41,8 @@ class Ref(_Part):
 class Teacher(_Part):
     """Where the teacher comes from: a bundle that exists, or an architecture and how to train it.
 
-    ``recipe`` names a recipe without a teacher; its ``student`` and ``strategy`` are the defaults of ``architecture`` and
-    ``strategy`` here. The data are always those of the recipe that the teacher stands in.
+    ``recipe`` names a recipe without a teacher; its ``student`` and ``strategy`` are the defaults of ``architecture``
+    and ``strategy`` here. The data are always those of the recipe that the teacher stands in.
     """
 
     recipe: str | None = None
@@ -187,6 +187,16 @@ def read(path: Path) -> dict[str, Any]:
     return plain
 
 
+def overridden(plain: dict[str, Any], overrides: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
+    """Return plain sections with overrides; keys outside of the allowed sections are an error."""
+    for override in overrides:
+        section = override.partition("=")[0].partition(".")[0]
+        if section not in allowed:
+            raise RecipeError(f"--set {override}", [unknown("section", section, allowed)])
+        _override(plain, override, "the bundle")
+    return plain
+
+
 def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """Turn plain data into a recipe: a teacher's own recipe is filled in.
 
@@ -224,7 +234,12 @@ def _merged(default: Any, given: Any) -> Any:  # noqa: ANN401
 
 
 def _keys() -> dict[str, list[str]]:
-    parts = {"": Recipe, "teacher": Teacher, "engine": Engine, "evaluation": EvaluationOptions}
+    parts: dict[str, type[BaseModel]] = {
+        "": Recipe,
+        "teacher": Teacher,
+        "engine": Engine,
+        "evaluation": EvaluationOptions,
+    }
     return {where: list(part.model_fields) for where, part in parts.items()}
 
 
@@ -239,10 +254,7 @@ def _override(plain: dict[str, Any], override: str, where: str) -> None:
     *path, last = key.split(".")
     place: Any = plain
     for part in path:
-        if isinstance(place, list):
-            place = _item(place, part, override)
-        else:
-            place = place.setdefault(part, {})
+        place = _item(place, part, override) if isinstance(place, list) else place.setdefault(part, {})
         if not isinstance(place, dict | list):
             raise RecipeError(f"--set {override}", [f"'{part}' in {where} is a single value and has no keys"])
     if isinstance(place, list):
@@ -269,4 +281,3 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
-

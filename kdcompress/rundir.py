@@ -172,6 +172,10 @@ class RunDir:
         except ValueError as error:
             raise InputError(f"{self.path / 'result.json'}: not a result of this version: {error}") from error
 
+    def reported(self) -> bool:
+        """Say whether both forms of the report are there."""
+        return (self.path / "report.md").exists() and (self.path / "report.html").exists()
+
     def write_report(self, markdown: str, html: str) -> None:
         """Write both forms of the report."""
         write_atomic(self.path / "report.md", markdown.encode())

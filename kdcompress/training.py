@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,7 +68,9 @@ def train(
         if isinstance(event, StageDone):
             bundle.save(rundir.bundle(f"{arm}-stage-{event.index + 1}"), replace(manifest, critic=False), pair)
     if teacher is not None and any(stage.trained() & {"teacher.detector"} for stage in stages):
-        bundle.save(rundir.bundle("teacher_after"), replace(teacher.manifest, critic=False, threshold=None), teacher.pair)
+        bundle.save(
+            rundir.bundle("teacher_after"), replace(teacher.manifest, critic=False, threshold=None), teacher.pair
+        )
     bundle.save(rundir.bundle(arm), manifest, pair)
     slot.clear()
 

@@ -23,7 +23,7 @@ DATASETS: Registry[Callable[..., OneClassData]] = Registry(
         "cifar10": Entry("kdcompress.data.vision:cifar10", "32x32 colour photographs: one class against the rest"),
         "synthetic": Entry(
             "kdcompress.data.synthetic:synthetic",
-            "blobs against blobs under a grating, made on the spot for tests",
+            "Blobs against blobs under a grating, made on the spot for tests",
         ),
     },
 )

@@ -46,4 +46,11 @@ class StageDone:
     stage: Stage
 
 
-Event: TypeAlias = Started | Progress | EpochDone | StageDone
+@dataclass(frozen=True)
+class Phase:
+    """Something without epochs begins, e.g. scoring."""
+
+    what: str
+
+
+Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase

@@ -75,7 +75,7 @@ def player(name: SideName, pair: Pair, x: Tensor, stage: Stage, plan: Plan) -> P
 
 
 def _outputs(pair: Pair, x: Tensor, wanted: set[str] | None, plan: Plan) -> dict[str, Tensor]:
-    """Run a frozen detector once over its input and keep the wanted outputs; None keeps all, as a critic may read any."""
+    """Run a frozen detector once over its input and keep the wanted outputs; None keeps all: a critic may read any."""
     chunks = []
     with torch.no_grad(), plan.autocast(x.device):
         for start in range(0, len(x), _CHUNK):

@@ -22,11 +22,11 @@ def roc_points(labels: Array, scores: Array) -> tuple[Array, Array]:
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], labels[order] == 1
     last_of_ties = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    true = np.append(0, np.cumsum(hits)[last_of_ties])
-    false = np.append(0, last_of_ties + 1 - true[1:])
+    true = np.cumsum(hits)[last_of_ties]
+    false = last_of_ties + 1 - true
     corner = np.ones(len(true), dtype=bool)
     corner[1:-1] = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
-    return false[corner] / false[-1], true[corner] / true[-1]
+    return np.append(0, false[corner] / false[-1]), np.append(0, true[corner] / true[-1])
 
 
 @dataclass(frozen=True, eq=False)

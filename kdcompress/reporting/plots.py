@@ -32,19 +32,24 @@ def compression(result: Result) -> Plot:
 
 
 def _paint_compression(panel: Axes, result: Result, found: Mapping[str, Arm]) -> None:
-    costs = [arm.macs for arm in found.values()]
-    span = max(max(costs) / min(costs), 10.0) if min(costs) > 0 else 10.0
+    costs = [drawn_macs(arm) for arm in found.values()]
+    span = max(max(costs) / min(costs), 10.0)
     for name, arm in found.items():
         # Student and control cost the same: side by side, or their intervals hide each other.
         aside = span ** (-0.025 if name in LEFT_OF_MARKER else 0.025)
-        _mark(panel, name, label(result, name), arm, aside if costs.count(arm.macs) > 1 else 1.0)
+        _mark(panel, name, label(result, name), arm, aside if costs.count(drawn_macs(arm)) > 1 else 1.0)
     macs_axis(panel, min(costs) * span**-0.4, max(costs) * span**0.4)
     auroc_axis(panel, list(found.values()))
 
 
+def drawn_macs(arm: Arm) -> int:
+    """A detector without counted operators, such as a forest, stands at one MAC: the axis has no zero."""
+    return max(arm.macs, 1)
+
+
 def _mark(panel: Axes, name: str, text: str, arm: Arm, aside: float) -> None:
     assert arm.auroc is not None
-    x, y, colour = arm.macs * aside, 100 * arm.auroc, COLOURS[name]
+    x, y, colour = drawn_macs(arm) * aside, 100 * arm.auroc, COLOURS[name]
     if arm.auroc_ci95 is not None:
         low, high = (100 * bound for bound in arm.auroc_ci95)
         panel.plot([x, x], [low, high], color=colour, linewidth=1.6, solid_capstyle="butt")
@@ -64,8 +69,8 @@ def _mark(panel: Axes, name: str, text: str, arm: Arm, aside: float) -> None:
 def macs_axis(panel: Axes, low: float, high: float) -> None:
     """Make x logarithmic MACs, with at least two labelled ticks."""
     panel.set_xscale("log")
-    panel.set_xlim(max(low, 0.5), max(high, 1.0))
-    panel.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / max(low, 0.5) > 300 else (1.0, 2.0, 5.0)))
+    panel.set_xlim(low, high)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 300 else (1.0, 2.0, 5.0)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.tick(value)))
     panel.set_xlabel("MACs of one input, logarithmic")

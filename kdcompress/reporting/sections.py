@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdcompress.reporting import numbers, provenance
-from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.record import RunRecord, arms, counts_of, label
 from kdcompress.results import Arm, Result
@@ -127,7 +126,7 @@ _TARGETS: Mapping[str, Callable[[float | None], str]] = {
 
 
 def _counters(title: str, counters: Mapping[str, Any]) -> Table | None:
-    """Operators down, counters across; what a counter adds beyond MACs or cannot count stands below its total."""
+    """Operators down, counters across; what a counter cannot count stands below the table."""
     counts, shared = counts_of(counters), counters.get("uncounted")
     if not counts:
         return None
@@ -135,13 +134,12 @@ def _counters(title: str, counters: Mapping[str, Any]) -> Table | None:
     rows = [(name, *((count.get("operators") or {}).get(name) for count in counts.values())) for name in operators]
     rows.append(("MACs in all", *(count.get("macs") for count in counts.values())))
     rows.append(("other operations", *(count.get("other_ops") for count in counts.values())))
-    cells = [(str(name), *map(numbers.whole, values)) for name, *values in rows]
-    cells.append(("not counted", *(_uncounted(count.get("uncounted")) for count in counts.values())))
-    note = f"Counted by nobody: {_uncounted(shared)}." if shared else ""
-    return Table(title, ("operator", *counts), tuple(cells), note)
+    cells = tuple((str(name), *map(numbers.whole, values)) for name, *values in rows)
+    gaps = {f"by {name}": count.get("uncounted") for name, count in counts.items()}
+    gaps["by one counter or more"] = None if any(gaps.values()) else shared
+    note = " ".join(f"Not counted {whom}: {_calls(missed)}." for whom, missed in gaps.items() if missed)
+    return Table(title, ("operator", *counts), cells, note)
 
 
-def _uncounted(operators: Mapping[str, int] | None) -> str:
-    if operators is None:
-        return DASH
-    return ", ".join(f"{name} × {calls}" for name, calls in operators.items()) or "nothing"
+def _calls(operators: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} × {calls}" for name, calls in operators.items())

@@ -15,7 +15,7 @@ from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes
 from kdcompress.reporting.html import page
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
-from kdcompress.reporting.plots import auroc_axis, macs_axis
+from kdcompress.reporting.plots import auroc_axis, drawn_macs, macs_axis
 from kdcompress.reporting.record import RunRecord, arms
 from kdcompress.results import HELPS, HURTS, Arm, Interval, Result
 
@@ -23,8 +23,9 @@ ASIDE = {"control": 0.93, "student": 1.07}
 HEADER = (
     "#",
     "run",
+    "seed",
     "verdict",
-    "gain, points (95 % interval)",
+    "gain (95 % interval)",
     "student",
     "control",
     "teacher",
@@ -112,14 +113,16 @@ def comparison_html(records: Sequence[RunRecord]) -> str:
 def _headline(results: Sequence[Result]) -> str:
     judged = [result.verdict for result in results if result.verdict is not None]
     if not judged:
-        return f"{len(results)} runs, none of them with a verdict on distillation"
+        runs = "1 run" if len(results) == 1 else f"{len(results)} runs"
+        return f"{runs} without a verdict on distillation"
     helped, hurt = judged.count(HELPS), judged.count(HURTS)
-    return f"Distillation helps in {helped} of {len(judged)} runs and hurts in {hurt}"
+    return f"Distillation helps in {helped} of {len(judged)} runs, hurts in {hurt}"
 
 
 def _scope(results: Sequence[Result]) -> str:
     scopes = sorted({result.protocol.interval for result in results})
-    return f"Each verdict is of its own run; its interval covers {' or '.join(scopes)}."
+    covered = " or ".join(scopes)
+    return f"Each verdict is of its own run; its interval covers {covered}. Gains over the control are in points."
 
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, ...]]:
@@ -131,6 +134,7 @@ def _line(place: int, result: Result) -> tuple[str, ...]:
     return (
         str(place),
         _name(result),
+        str(result.seed),
         result.verdict or DASH,
         _gain(result),
         *(numbers.percent(arm.auroc if arm else None) for arm in (result.student, result.control, result.teacher)),
@@ -147,7 +151,7 @@ def _gain(result: Result) -> str:
 
 def _name(result: Result) -> str:
     normal = "" if result.data.normal_class is None else f" {result.data.normal_class}"
-    return f"{result.recipe}, {result.data.name}{normal}, seed {result.seed}"
+    return f"{result.recipe}, {result.data.name}{normal}"
 
 
 def scatter(results: Sequence[Result]) -> Plot:
@@ -164,8 +168,8 @@ def _paint(figure: Figure, results: Sequence[Result]) -> None:
     for place, result in enumerate(results, 1):
         _paint_run(panel, str(place), result)
     found = [arm for result in results for arm in arms(result).values() if arm.auroc is not None]
-    costs = [arm.macs for arm in found]
-    span = max(max(costs) / max(min(costs), 1), 10.0)
+    costs = [drawn_macs(arm) for arm in found]
+    span = max(max(costs) / min(costs), 10.0)
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     auroc_axis(panel, found)
     names = ("teacher", "control", "student")
@@ -175,7 +179,7 @@ def _paint(figure: Figure, results: Sequence[Result]) -> None:
 
 def _paint_run(panel: Axes, place: str, result: Result) -> None:
     found = {name: arm for name, arm in arms(result).items() if arm.auroc is not None and name != "teacher_after"}
-    spots = {name: (arm.macs, 100 * (arm.auroc or 0)) for name, arm in found.items()}
+    spots = {name: (drawn_macs(arm), 100 * (arm.auroc or 0)) for name, arm in found.items()}
     if {"teacher", "student"} <= spots.keys():
         (x1, y1), (x2, y2) = spots["teacher"], spots["student"]
         panel.plot([x1, x2], [y1, y2], color=MUTED, linewidth=0.6, alpha=0.5)

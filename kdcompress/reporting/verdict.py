@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kdcompress.reporting import numbers
@@ -59,9 +60,11 @@ def _cost(result: Result) -> str:
     if result.compression is None:
         return ""
     ratio = result.compression.macs
+    if not math.isfinite(ratio) or ratio <= 0:
+        return ""
     if ratio >= 1:
         return f", at {numbers.times(ratio)} times fewer MACs than its teacher"
-    return f", at {numbers.times(1 / ratio)} times more MACs than its teacher" if ratio > 0 else ""
+    return f", at {numbers.times(1 / ratio)} times more MACs than its teacher"
 
 
 def _against_teacher(result: Result) -> str:

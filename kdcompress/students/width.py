@@ -52,7 +52,8 @@ def _reached(spent: int, reference: int | None) -> float:
 def _shortest(cost: Callable[[float], int], width: float) -> float:
     """Return the shortest decimal not above a width that costs the same."""
     for digits in range(1, 9):
-        shorter = math.floor(width * 10**digits) / 10**digits
+        scale = 10.0**digits
+        shorter = math.floor(width * scale) / scale
         if shorter > 0 and cost(shorter) == cost(width):
             return shorter
     return width

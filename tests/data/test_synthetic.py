@@ -3,6 +3,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
+from kdcompress.data import synthetic as module
 from kdcompress.data.synthetic import synthetic
 from kdcompress.errors import DataError
 
@@ -35,7 +36,8 @@ def test_same_options_same_data_whatever_the_global_seed():
     assert synthetic(seed=1).digest() != first
 
 
-def test_parts_share_no_image(rows):
+def test_parts_share_no_image_even_without_noise(rows, monkeypatch):
+    monkeypatch.setattr(module, "_NOISE", 0.0)
     data = synthetic()
     parts = [rows(part) for part in (data.train, data.validation, data.test)]
     assert len(set.union(*parts)) == sum(len(part) for part in parts) == 512

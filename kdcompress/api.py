@@ -1,0 +1,54 @@
+"""The Python interface: what the command line does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdcompress import bundle, recipe
+from kdcompress.pipeline import run
+from kdcompress.results import Result
+from kdcompress.types import Detector
+
+
+def distill(
+    source: str | Path | Mapping[str, Any] | None = None,
+    *,
+    out: str | Path = "runs",
+    device: str = "auto",
+    fresh: bool = False,
+    **sections: Any,  # noqa: ANN401
+) -> Result:
+    """Run a recipe and return what it found; a run that is done already is read, not repeated.
+
+    Args:
+        source: path or name of a recipe, or its content; without one, the keywords are the recipe.
+        out: folder of all runs.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        fresh: start over beside a run that is there already.
+        **sections: sections of the recipe, e.g. ``teacher={"bundle": "big.safetensors"}``; they replace those of the
+            source.
+
+    Raises:
+        InputError: for wrong input, before anything is trained.
+        KdcompressError: where training or scoring fails.
+    """
+    if isinstance(source, str | Path):
+        path = recipe.find(str(source))
+        plain, where = recipe.read(path), str(path)
+        plain.setdefault("name", path.stem)
+    else:
+        plain, where = dict(source or {}), "recipe"
+        plain.setdefault("name", "run")
+    parsed = recipe.parse({**plain, **sections}, where)
+    return run(parsed, Path(out), where=where, device=device, fresh=fresh).result
+
+
+def load(path: str | Path) -> Detector:
+    """Return the detector in a bundle, in eval mode on the CPU; only tensors and JSON are read.
+
+    Raises:
+        BundleError: where the file is missing, damaged, altered, or wants an architecture that is not registered.
+    """
+    return bundle.load(path).detector

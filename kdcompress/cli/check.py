@@ -1,0 +1,56 @@
+"""``kdcompress check``: what is wrong with a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kdcompress import recipe as recipes
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.cli import options
+from kdcompress.data import DATASETS
+from kdcompress.errors import RecipeError, unknown
+from kdcompress.recipe import Ref
+from kdcompress.registry import Registry
+from kdcompress.strategies import STRATEGIES
+
+
+@click.command()
+@click.argument("recipe")
+@options.overrides
+@click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
+def command(recipe: str, overrides: tuple[str, ...], syntax: bool) -> None:
+    """Check a recipe without running it: every problem is named, with its file and key."""
+    parsed = recipes.load(recipe, overrides)
+    where = str(recipes.find(recipe))
+    if syntax:
+        _check_names(parsed, where)
+    else:
+        from kdcompress.pipeline import resolve_written
+
+        resolve_written(parsed, where)
+    click.echo(f"{where}: ok")
+
+
+def _check_names(recipe: recipes.Recipe, where: str) -> None:
+    """Check that all names are registered, without importing what they stand for.
+
+    Raises:
+        RecipeError: with every unknown name.
+    """
+    teacher = recipe.teacher
+    named: list[tuple[str, Registry[Any], Ref | None]] = [
+        ("data", DATASETS, recipe.data),
+        ("teacher.architecture", ARCHITECTURES, teacher.architecture if teacher else None),
+        ("teacher.strategy", STRATEGIES, teacher.strategy if teacher else None),
+        ("student", ARCHITECTURES, recipe.student),
+        ("strategy", STRATEGIES, recipe.strategy),
+    ]
+    wrong = [
+        f"{key}.name: {unknown(registry.kind, ref.name, registry)}"
+        for key, registry, ref in named
+        if ref is not None and ref.name not in registry
+    ]
+    if wrong:
+        raise RecipeError(where, wrong)

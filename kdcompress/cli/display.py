@@ -1,0 +1,72 @@
+"""Live progress on stderr; nothing where that is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from kdcompress.engine.events import EpochDone, Event, Phase, StageDone, Started
+from kdcompress.engine.events import Progress as At
+
+
+class Display:
+    """Shows the stage, the epoch, losses, images/s and time left."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.fields[arm]:>8}"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=silent or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._losses = ""
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        self._progress.stop()
+
+    def observe(self, arm: str, event: Event) -> None:
+        """Show what happens."""
+        if isinstance(event, Phase):
+            self._begin(arm, event.what, None, 0)
+        elif isinstance(event, Started):
+            self._begin(arm, event.stage.name, event.stage.epochs, event.epoch)
+        elif isinstance(event, At):
+            self._at(event.epoch + event.batch / event.batches, event.stage.epochs, event.images_per_second)
+        elif isinstance(event, EpochDone):
+            losses = event.row["losses"].items()
+            self._losses = "  ".join(f"{name.removeprefix('student.')} {value:.4g}" for name, value in losses)
+            self._at(event.row["epoch"] + 1, event.stage.epochs, event.row["images_per_second"])
+        elif isinstance(event, StageDone):
+            self._end()
+
+    def _begin(self, arm: str, what: str, epochs: int | None, done: int) -> None:
+        self._end()
+        self._losses = ""
+        self._task = self._progress.add_task(what, arm=arm, said="", total=epochs, completed=done)
+
+    def _at(self, epochs: float, total: int, rate: float) -> None:
+        if self._task is not None:
+            said = f"epoch {min(int(epochs) + 1, total)}/{total}  {rate:,.0f} images/s  [dim]{self._losses}[/dim]"
+            self._progress.update(self._task, completed=epochs, said=said)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            task = self._progress.tasks[self._progress.task_ids.index(self._task)]
+            self._progress.update(self._task, total=task.total or 1, completed=task.total or 1)
+            self._task = None

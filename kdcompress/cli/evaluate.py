@@ -1,0 +1,34 @@
+"""``kdcompress evaluate``: a saved detector on data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from kdcompress import recipe as recipes
+from kdcompress.cli import options
+
+
+@click.command()
+@click.argument("target")
+@options.overrides
+@options.as_json
+@options.device
+def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str) -> None:
+    """Evaluate a saved detector: on the data that it was trained for, or on what --set data... says."""
+    from kdcompress import bundle
+    from kdcompress.cli.summary import show_evaluation
+    from kdcompress.engine.plan import device_for
+    from kdcompress.pipeline import evaluate
+
+    place = device_for(device)
+    loaded = bundle.load(Path(target))
+    section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data", "evaluation"))
+    evaluation = evaluate(loaded, section, target, place)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(evaluation), indent=1))
+    else:
+        show_evaluation(evaluation, section["data"])

@@ -1,0 +1,49 @@
+"""The kinds of things that recipes name, without importing any of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdcompress import recipe as recipes
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.data import DATASETS
+from kdcompress.errors import InputError, unknown
+from kdcompress.losses import LOSSES
+from kdcompress.profiling import COUNTERS
+from kdcompress.registry import Registry
+from kdcompress.strategies import STRATEGIES
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "architectures": ARCHITECTURES,
+    "data": DATASETS,
+    "strategies": STRATEGIES,
+    "losses": LOSSES,
+    "counters": COUNTERS,
+}
+KINDS = ("recipes", *REGISTRIES)
+_SINGULAR = {
+    "recipe": "recipes",
+    "architecture": "architectures",
+    "strategy": "strategies",
+    "loss": "losses",
+    "counter": "counters",
+}
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a name in singular or plural.
+
+    Raises:
+        InputError: where there is no such kind.
+    """
+    kind = _SINGULAR.get(name, name)
+    if kind not in KINDS:
+        raise InputError(unknown("kind", name, KINDS))
+    return kind
+
+
+def described(kind: str) -> dict[str, str]:
+    """Return the names of a kind with their one-line descriptions."""
+    if kind == "recipes":
+        return {name: str(recipes.read(path).get("description", "")) for name, path in recipes.shipped().items()}
+    return {name: REGISTRIES[kind].describe(name) for name in REGISTRIES[kind]}

@@ -1,0 +1,55 @@
+"""``kdcompress profile``: what a detector costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from kdcompress.cli import options
+from kdcompress.errors import InputError, unknown
+
+
+@click.command()
+@click.argument("target")
+@click.option("--input", "shape", metavar="C,H,W", help="Input shape; needed for an architecture's name.")
+@options.as_json
+@options.device
+def command(target: str, shape: str | None, as_json: bool, device: str) -> None:
+    """Count and time a detector: TARGET is a bundle or the name of an architecture."""
+    import torch
+
+    from kdcompress import bundle
+    from kdcompress.architectures import ARCHITECTURES
+    from kdcompress.cli.summary import show_profile
+    from kdcompress.engine.plan import device_for
+    from kdcompress.profiling.profile import counters_json, profile
+
+    place = device_for(device)
+    if target in ARCHITECTURES and not Path(target).exists():
+        if shape is None:
+            raise InputError(f"--input: missing; the architecture '{target}' needs a shape, e.g. --input 1,28,28")
+        input_shape = _shape(shape)
+        detector = bundle.build(target, {}, input_shape, seed=0).detector
+    elif Path(target).exists() or target.endswith(".safetensors"):
+        loaded = bundle.load(target)
+        input_shape, detector = loaded.manifest.input_shape, loaded.detector
+        if shape is not None and _shape(shape) != input_shape:
+            raise InputError(f"--input {shape}: {target} takes {','.join(map(str, input_shape))}")
+    else:
+        raise InputError(unknown("architecture or file", target, ARCHITECTURES))
+    cost = profile(detector, torch.zeros(1, *input_shape, dtype=torch.uint8), device=place)
+    if as_json:
+        plain = {**dataclasses.asdict(cost), "counters": counters_json(cost), "input_shape": input_shape}
+        click.echo(json.dumps(plain, indent=1))
+    else:
+        show_profile(cost, input_shape)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--input {text}: expected positive whole numbers such as 1,28,28")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,34 @@
+"""``kdcompress report``: from files alone (no torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kdcompress.cli import options
+from kdcompress.errors import InputError, unknown
+
+FORMATS = ("html", "md", "csv", "json")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("--format", "formats", default="html,md", show_default=True, help="Which of html, md, csv, json.")
+@options.out(None)
+def command(folders: tuple[Path, ...], formats: str, out: Path | None) -> None:
+    """Rebuild the report of a run, or compare several: DIR is a run or a folder of runs.
+
+    A single run's report goes into its own folder, a comparison into the current one; --out says another.
+    """
+    wanted = [one.strip() for one in formats.split(",") if one.strip()]
+    for one in wanted:
+        if one not in FORMATS:
+            raise InputError(f"--format: {unknown('format', one, FORMATS)}")
+
+    from kdcompress.reporting.files import find, write
+
+    runs = [run for folder in folders for run in find(folder)]
+    target = out if out is not None else runs[0].path if len(runs) == 1 else Path()
+    for path in write(runs, wanted, target):
+        click.echo(path)

@@ -1,0 +1,82 @@
+"""The closing tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from kdcompress.reporting import numbers
+from kdcompress.reporting.record import alone, arms, label
+from kdcompress.reporting.verdict import cautions, verdict
+from kdcompress.results import Evaluation, Profile, Result
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def show(result: Result, path: Path) -> None:
+    """Print the verdict, a table of the detectors, and where the report is."""
+    console = _console()
+    said = verdict(result)
+    console.print(f"\n[bold]{said.lead}[/bold]: {said.reason} {said.detail}".rstrip(), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "AUROC", "95 % interval", "MACs", "params", "size", "ms, batch 1", "ms, batch 64"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for name, arm in arms(result).items():
+        table.add_row(
+            label(result, name),
+            numbers.percent(arm.auroc),
+            numbers.interval(arm.auroc_ci95),
+            numbers.count(arm.macs),
+            numbers.count(arm.params),
+            numbers.size(arm.bytes),
+            numbers.milliseconds(arm.latency_ms["batch_1"]),
+            numbers.milliseconds(arm.latency_ms["batch_64"]),
+        )
+    console.print(table)
+    if result.compression is not None and not alone(result):
+        c = result.compression
+        console.print(
+            f"compression  MACs {numbers.ratio(c.macs)}, params {numbers.ratio(c.params)}, "
+            f"latency {numbers.ratio(c.latency_batch_1)} at batch 1, {numbers.ratio(c.latency_batch_64)} at batch 64",
+            soft_wrap=True,
+        )
+    for caution in cautions(result):
+        console.print(f"[yellow]note[/yellow] {caution}", soft_wrap=True)
+    console.print(f"report       {path / 'report.html'}", soft_wrap=True)
+
+
+def show_profile(cost: Profile, input_shape: tuple[int, ...]) -> None:
+    """Print what a detector costs."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_row("input", " x ".join(map(str, input_shape)))
+    table.add_row("MACs", f"{cost.macs:,} ({', '.join(f'{n} {c.macs:,}' for n, c in cost.counters.items())})")
+    table.add_row("FLOPs = 2 x MACs", f"{2 * cost.macs:,}")
+    table.add_row("params", f"{cost.params:,}")
+    table.add_row("bytes", f"{cost.bytes:,}")
+    table.add_row("latency, batch 1", f"{numbers.milliseconds(cost.latency_ms['batch_1'])} ms")
+    table.add_row("latency, batch 64", f"{numbers.milliseconds(cost.latency_ms['batch_64'])} ms")
+    table.add_row("peak memory, batch 1", f"{cost.peak_memory_bytes:,} bytes")
+    for operator, macs in cost.counters["fvcore"].operators.items():
+        table.add_row(f"  {operator}", f"{macs:,} MACs")
+    uncounted = cost.counters["fvcore"].uncounted
+    table.add_row("uncounted", ", ".join(f"{name} x {times}" for name, times in uncounted.items()) or "nothing")
+    _console().print(table)
+
+
+def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:
+    """Print how well a detector detects."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_row("data", ", ".join(f"{key} {value}" for key, value in data.items()))
+    table.add_row("AUROC", f"{numbers.percent(evaluation.auroc)} ({numbers.interval(evaluation.auroc_ci95)})")
+    table.add_row("average precision", numbers.percent(evaluation.average_precision))
+    table.add_row("FPR at 95 % TPR", numbers.percent(evaluation.fpr_at_95tpr))
+    table.add_row("threshold", f"{evaluation.threshold:.6g}")
+    table.add_row("FPR at the threshold", numbers.percent(evaluation.fpr_at_threshold))
+    table.add_row("TPR at the threshold", numbers.percent(evaluation.tpr_at_threshold))
+    table.add_row("distinct scores", f"{evaluation.distinct_scores:,}")
+    _console().print(table)

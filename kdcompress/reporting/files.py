@@ -1,0 +1,67 @@
+"""From run directories to report files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdcompress.errors import InputError
+from kdcompress.reporting.html import html
+from kdcompress.reporting.markdown import markdown
+from kdcompress.reporting.record import RunRecord
+from kdcompress.reporting.table import comparison_html, comparison_markdown, csv_text, rows
+from kdcompress.results import to_json
+from kdcompress.rundir import RunDir, write_atomic
+
+
+def read(rundir: RunDir) -> RunRecord:
+    """Read a finished run.
+
+    Raises:
+        InputError: where a file is missing or damaged.
+    """
+    result = rundir.result()
+    if result is None:
+        raise InputError(f"{rundir.path}: not a finished run: there is no result.json in it")
+    try:
+        return RunRecord(result, rundir.history(), rundir.scores(), rundir.environment(), rundir.recipe())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{rundir.path}: a file of the run is missing or damaged: {error}") from error
+
+
+def find(folder: Path) -> list[RunDir]:
+    """Return the finished run in a folder, or all those below it.
+
+    Raises:
+        InputError: where there is none.
+    """
+    runs = [RunDir(path.parent) for path in sorted(folder.rglob("result.json"))]
+    if not runs:
+        raise InputError(f"{folder}: no finished run there: no result.json in it or below it")
+    return runs
+
+
+def write_run(rundir: RunDir) -> None:
+    """Write the report of a run into its own folder."""
+    record = read(rundir)
+    rundir.write_report(markdown(record), html(record))
+
+
+def write(runs: Sequence[RunDir], formats: Sequence[str], target: Path) -> list[Path]:
+    """Write ``report.<format>`` for one run, or a comparison of several, and return the files."""
+    records = [read(run) for run in runs]
+    results = [record.result for record in records]
+    single = len(records) == 1
+    makers = {
+        "html": lambda: html(records[0]) if single else comparison_html(records),
+        "md": lambda: markdown(records[0]) if single else comparison_markdown(records),
+        "csv": lambda: csv_text(rows(results)),
+        "json": lambda: json.dumps([to_json(one) for one in results], indent=1) + "\n",
+    }
+    written = []
+    for name in formats:
+        path = target / f"report.{name}"
+        write_atomic(path, makers[name]().encode())
+        written.append(path)
+    return written
