@@ -8,7 +8,6 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kdcompress.reporting import plots, sections, training, verdict
-from kdcompress.reporting.canvas import COLOURS
 from kdcompress.reporting.record import ARMS, RunRecord
 
 ARM_OF_LABEL = {name.replace("_", " "): name.replace("_", "-") for name in ARMS} | {"detector": "student"}
@@ -38,7 +37,7 @@ def html(record: RunRecord) -> str:
 
 def page(template: str, **content: object) -> str:
     """Render one of this package's templates; every text is escaped, the plots are inserted as they are."""
-    return _environment().get_template(template).render(arm_of_label=ARM_OF_LABEL, colours=COLOURS, **content)
+    return _environment().get_template(template).render(arm_of_label=ARM_OF_LABEL, **content)
 
 
 def _unbroken(value: object) -> object:

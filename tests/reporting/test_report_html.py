@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from fake_runs import make_history, make_record, make_result
 
+from kdcompress.reporting.canvas import COLOURS
 from kdcompress.reporting.html import html
 from kdcompress.results import DataSummary, Named, StageScore
 
@@ -139,6 +140,12 @@ def test_colours_follow_the_theme_of_the_page(pages):
     assert "var(--student, #d55e00)" in inside
     # No colour is left that does not change with the theme.
     assert set(re.findall(r"(?:fill|stroke): (#\w+)", inside)) == set()
+
+
+def test_the_light_theme_has_the_colours_of_the_plots(pages):
+    light = pages["nothing"].split("@media")[0]
+    for name, colour in COLOURS.items():
+        assert f"--{name.replace('_', '-')}: {colour};" in light
 
 
 def test_two_renders_are_identical(record, pages):

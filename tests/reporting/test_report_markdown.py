@@ -32,7 +32,7 @@ def test_the_table_sets_the_arms_side_by_side(record):
     "words",
     [
         "| Parameters | 203 : 1 |",
-        "| operator | fvcore | thop | torch |",
+        "| operator | fvcore | thop | torch |\n",
         "| Rank correlation of the scores (Spearman) | 0.914 |",
         "| FPR, wanted | 5.00 % |",
         "| step 2: joint | 95.86 % |",
