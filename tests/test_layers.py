@@ -92,7 +92,9 @@ def test_a_library_stays_where_it_belongs(library, allowed):
     assert users, f"nothing imports {library}: the rule is out of date"
 
 
-@pytest.mark.parametrize("name", ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting"])
+@pytest.mark.parametrize(
+    "name", ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting"]
+)
 def test_what_must_start_fast_does_not_import_torch(name):
     paths = [path for path in MODULES if unit(path) == name]
     assert paths

@@ -24,6 +24,10 @@ def digits(*, normal_class: TenClasses = 0, validation: Share = 0.25) -> OneClas
     by writer.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0).
+
+    Args:
+        normal_class: the class that counts as normal.
+        validation: share of the training normals that is held out.
     """
     values, classes = load_digits(return_X_y=True)
     images = (torch.from_numpy(values) * 255 / 16).round().to(torch.uint8).reshape(-1, 1, 8, 8)

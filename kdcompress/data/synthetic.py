@@ -33,9 +33,16 @@ def synthetic(
 
     uint8 [N, C, H, W]. A normal image is one soft blob whose place, size and brightness vary, with a little
     noise; an anomaly is such an image under a grating of any direction and of faint to clear contrast.
-    ``train`` counts the normals before the share ``validation`` is held out; of the ``test`` images, half
-    (rounded down) are anomalies and come last. ``seed`` belongs to the data: the seed of the run changes
-    nothing here.
+    Of the ``test`` images, half (rounded down) are anomalies and come last.
+
+    Args:
+        channels: of an image.
+        height: of an image.
+        width: of an image.
+        train: number of normals before the share ``validation`` is held out.
+        test: number of test images.
+        validation: share of the training normals that is held out.
+        seed: of the data; the seed of the run changes nothing here.
     """
     held_count = validation_size("synthetic", train, validation)
     shape = (channels, height, width)

@@ -89,6 +89,11 @@ def mnist(*, normal_class: TenClasses = 0, validation: Share = 0.1, root: str | 
     ~/.cache/kdcompress/data, or are fetched there.
 
     Source: Y. LeCun, C. Cortes and C. Burges, 1998; the authors state no licence.
+
+    Args:
+        normal_class: the class that counts as normal.
+        validation: share of the training normals that is held out.
+        root: folder of the sets; unset, $KDCOMPRESS_DATA or the user's cache.
     """
     return _one_class("mnist", MNIST, normal_class, validation, root)
 
@@ -103,6 +108,11 @@ def fashion_mnist(*, normal_class: TenClasses = 0, validation: Share = 0.1, root
     fetched there.
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017 (MIT licence).
+
+    Args:
+        normal_class: the class that counts as normal.
+        validation: share of the training normals that is held out.
+        root: folder of the sets; unset, $KDCOMPRESS_DATA or the user's cache.
     """
     return _one_class("fashion_mnist", FASHION_MNIST, normal_class, validation, root)
 
@@ -117,6 +127,11 @@ def cifar10(*, normal_class: TenClasses = 0, validation: Share = 0.1, root: str 
     are fetched there.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; no licence is stated.
+
+    Args:
+        normal_class: the class that counts as normal.
+        validation: share of the training normals that is held out.
+        root: folder of the sets; unset, $KDCOMPRESS_DATA or the user's cache.
     """
     return _one_class("cifar10", CIFAR10, normal_class, validation, root)
 

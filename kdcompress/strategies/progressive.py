@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage, Update
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import DistilWeights, OwnWeights, adversary, projections, terms
+from kdcompress.strategies.updates import DistilWeights, OwnWeights, adversary, learned, projections, terms
 from kdcompress.types import Interface
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -90,16 +90,18 @@ def _updates(
 ) -> tuple[Update, ...]:
     optimizer = Adam(step.learning_rate)
     gan = step.gan or teacher is None
-    learned = terms(own, "student", student) if gan else ()
-    parts: tuple[str, ...] = ("student.detector",)
+    mine = terms(own, "student", student) if gan else ()
+    maps: tuple[str, ...] = ()
     if teacher is not None:
-        learned = (*learned, *terms(distil, "student", student, teacher))
-        parts += ("projection",) if projections(student, teacher) else ()
-    updates = (Update(parts, learned, optimizer), *(adversary("student", student, optimizer) if gan else ()))
+        copied = terms(distil, "student", student, teacher)
+        maps = ("projection",) if projections(student, teacher) else ()
+        mine = (*mine, *learned("student.detector", copied, optimizer).terms)
+    critic = adversary("student", student, optimizer) if gan else ()
+    updates = (learned("student.detector", mine, optimizer, *maps), *critic)
     if teacher is None or step.teacher == "frozen":
         return updates
     slow = Adam(step.teacher_learning_rate)
     taught = terms(own, "teacher", teacher)
     if step.teacher_distils:
         taught = (*taught, *terms(distil, "teacher", teacher, student))
-    return (*updates, Update(("teacher.detector",), taught, slow), *adversary("teacher", teacher, slow))
+    return (*updates, learned("teacher.detector", taught, slow), *adversary("teacher", teacher, slow))

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kdcompress.stage import SCHEDULES, Adam, Stage, Update
+from kdcompress.stage import SCHEDULES, Adam, Stage
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import OwnWeights, adversary, terms
+from kdcompress.strategies.updates import OwnWeights, adversary, learned, terms
 from kdcompress.types import Interface
 
 
@@ -41,7 +41,7 @@ def scratch(
     """
     optimizer = Adam(learning_rate)
     updates = (
-        Update(("student.detector",), terms(weights, "student", student), optimizer),
+        learned("student.detector", terms(weights, "student", student), optimizer),
         *adversary("student", student, optimizer),
     )
     return (Stage("scratch", epochs, batch_size, updates, SCHEDULES[schedule], averaging=averaging),)

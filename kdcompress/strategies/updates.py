@@ -34,6 +34,20 @@ class DistilWeights:
     distil_latent_of_reconstruction: Weight = 1.0
 
 
+def learned(part: str, terms: tuple[Term, ...], optimizer: Adam, *more: str) -> Update:
+    """Return the update of a detector, and of ``more`` parts, on terms.
+
+    Raises:
+        InputError: where there are none.
+    """
+    if not terms:
+        raise InputError(
+            f"strategy: there is nothing to learn for {part}: the two sides have no outputs in common that a loss "
+            "compares, or all weights are 0"
+        )
+    return Update((part, *more), terms, optimizer)
+
+
 def terms(
     weights: OwnWeights | DistilWeights, on: SideName, own: Interface, other: Interface | None = None
 ) -> tuple[Term, ...]:

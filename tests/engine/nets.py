@@ -25,7 +25,11 @@ class TinyDetector(Detector):
         self.calls += 1
         latent = self.norm(self.encode(x))
         reconstruction = self.decode(latent)
-        return {"latent": latent, "reconstruction": reconstruction, "latent_of_reconstruction": self.encode(reconstruction)}
+        return {
+            "latent": latent,
+            "reconstruction": reconstruction,
+            "latent_of_reconstruction": self.encode(reconstruction),
+        }
 
     def score_outputs(self, x, outputs):
         return (x - outputs["reconstruction"]).square().mean(1)

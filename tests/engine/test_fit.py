@@ -16,7 +16,12 @@ STUDENT = "student.detector"
 
 def gan(side, learning_rate=0.01):
     return (
-        update(f"{side}.detector", term("reconstruction", 2.0, side), term("feature_matching", 1.0, side), learning_rate=learning_rate),
+        update(
+            f"{side}.detector",
+            term("reconstruction", 2.0, side),
+            term("feature_matching", 1.0, side),
+            learning_rate=learning_rate,
+        ),
         update(f"{side}.critic", term("critic", 1.0, side), learning_rate=learning_rate),
     )
 
@@ -71,12 +76,17 @@ def test_simultaneous_updates_equal_one_backward_of_detached_losses():
         ((update("student.critic", term("critic")),), {"student.critic"}),
         ((update(STUDENT, *distil(), term("feature_matching")),), {"student.detector"}),
         ((update(STUDENT, *distil()), *gan("teacher")), {"student.detector", "teacher.detector", "teacher.critic"}),
-        ((*gan("student"), *gan("teacher")), {"student.detector", "student.critic", "teacher.detector", "teacher.critic"}),
+        (
+            (*gan("student"), *gan("teacher")),
+            {"student.detector", "student.critic", "teacher.detector", "teacher.critic"},
+        ),
     ],
 )
 def test_only_what_an_update_names_moves(updates, moved):
     student, teacher = pair(1, norm=True), pair(2, norm=True)
-    parts = {f"student.{n}": p for n, p in student.parts().items()} | {f"teacher.{n}": p for n, p in teacher.parts().items()}
+    parts = {f"student.{n}": p for n, p in student.parts().items()} | {
+        f"teacher.{n}": p for n, p in teacher.parts().items()
+    }
     before = {name: weights(part) for name, part in parts.items()}
     run((stage(*updates),), student, teacher)
     assert {name for name, part in parts.items() if not same(before[name], weights(part))} == moved
@@ -119,7 +129,12 @@ def test_two_runs_give_the_same_bits(precision):
     outcomes = []
     for _ in range(2):
         student, teacher = pair(1), pair(2)
-        rows = run((stage(*gan("student"), update("teacher.detector", *gan("teacher")[0].terms)),), student, teacher, plan=Plan(precision))
+        rows = run(
+            (stage(*gan("student"), update("teacher.detector", *gan("teacher")[0].terms)),),
+            student,
+            teacher,
+            plan=Plan(precision),
+        )
         outcomes.append((weights(student.detector), weights(teacher.detector), [row["losses"] for row in rows]))
     assert same(outcomes[0][0], outcomes[1][0])
     assert same(outcomes[0][1], outcomes[1][1])
@@ -135,7 +150,12 @@ def test_another_seed_gives_other_batches():
 
 def progressive_stages(averaging=None):
     return (
-        stage(update((STUDENT, "projection"), *distil()), epochs=2, projections=(Projection("latent", 3, 2),), averaging=averaging),
+        stage(
+            update((STUDENT, "projection"), *distil()),
+            epochs=2,
+            projections=(Projection("latent", 3, 2),),
+            averaging=averaging,
+        ),
         stage(
             update((STUDENT, "projection"), *distil(), *gan("student")[0].terms),
             gan("student")[1],
@@ -180,7 +200,9 @@ def test_averaging_leaves_the_moving_average_of_the_weights():
 
 
 def test_the_schedule_sets_the_rate_of_every_optimiser():
-    rows = run((stage(*gan("student"), *gan("teacher", 0.002), epochs=4, schedule=cosine),), pair(1), pair(2), raw=samples(8))
+    rows = run(
+        (stage(*gan("student"), *gan("teacher", 0.002), epochs=4, schedule=cosine),), pair(1), pair(2), raw=samples(8)
+    )
     for epoch, row in enumerate(rows):  # one batch an epoch: the progress is epoch / 4
         assert row["learning_rate"]["student.detector"] == pytest.approx(0.01 * cosine(epoch / 4))
         assert row["learning_rate"]["teacher.critic"] == pytest.approx(0.002 * cosine(epoch / 4))

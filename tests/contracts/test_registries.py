@@ -1,0 +1,38 @@
+"""What every registry must keep: its lazy table says what its modules do."""
+
+import importlib
+
+import pytest
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.data import DATASETS
+from kdcompress.losses import LOSSES
+from kdcompress.profiling import COUNTERS
+from kdcompress.strategies import STRATEGIES
+
+REGISTRIES = [ARCHITECTURES, DATASETS, LOSSES, COUNTERS, STRATEGIES]
+ENTRIES = [(registry, name) for registry in REGISTRIES for name in registry.builtins()]
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), ENTRIES, ids=lambda value: value if isinstance(value, str) else value.kind
+)
+def test_the_table_points_at_what_is_registered(registry, name):
+    module, _, attribute = registry.builtins()[name].target.partition(":")
+    assert getattr(importlib.import_module(module), attribute) is registry[name]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_modules_register_nothing_that_is_not_in_the_table(registry):
+    for name in registry:
+        registry[name]
+    assert set(registry) == set(registry.builtins())
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), ENTRIES, ids=lambda value: value if isinstance(value, str) else value.kind
+)
+def test_descriptions_are_one_line(registry, name):
+    text = registry.describe(name)
+    assert 10 < len(text) < 110
+    assert "\n" not in text
