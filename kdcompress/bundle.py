@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import safetensors
 import safetensors.torch
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from kdcompress import __version__
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.errors import BundleError, InputError
+from kdcompress.errors import BundleError, InputError, unknown
 from kdcompress.rundir import write_atomic
+from kdcompress.signature import arguments, problems
 from kdcompress.types import Detector, Pair
 
 FORMAT = 1
@@ -53,6 +55,9 @@ class Manifest:
     format: int = FORMAT
 
 
+_MANIFEST = pydantic.TypeAdapter(Manifest, config=pydantic.ConfigDict(allow_inf_nan=False))
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A manifest and the modules that it describes."""
@@ -70,13 +75,19 @@ def build(architecture: str, options: dict[str, Any], input_shape: tuple[int, ..
     """Build a pair with weights that depend on the seed alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[architecture](input_shape, **options)
+        return _built(architecture, options, input_shape)
+
+
+def _built(architecture: str, options: dict[str, Any], input_shape: tuple[int, ...]) -> Pair:
+    maker = ARCHITECTURES[architecture]
+    return maker(input_shape, **arguments(maker, options))
 
 
 def save(path: Path, manifest: Manifest, pair: Pair) -> str:
-    """Write a bundle and return the hash of its tensors; the critic goes along where the manifest says so."""
-    tensors = _tensors(pair, critic=manifest.critic)
-    plain = {**asdict(manifest), "sha256": _hash(tensors)}
+    """Write a bundle and return the hash of its tensors; a critic goes along where the manifest says so."""
+    critic = manifest.critic and pair.critic is not None
+    tensors = _tensors(pair, critic=critic)
+    plain = {**asdict(manifest), "critic": critic, "sha256": _hash(tensors)}
     text = json.dumps(plain, allow_nan=False, sort_keys=True)
     write_atomic(path, safetensors.torch.save(tensors, {"kdcompress": text}))
     return str(plain["sha256"])
@@ -99,10 +110,14 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path}: a safetensors file, but not a kdcompress bundle: it has no manifest")
     try:
         plain = json.loads(metadata["kdcompress"])
-        if plain.get("format", 0) > FORMAT:
-            raise BundleError(f"{path}: written by a newer kdcompress (format {plain['format']}, known: {FORMAT})")
-        return Manifest(**{**plain, "input_shape": tuple(plain["input_shape"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        known = plain["format"]
+        if isinstance(known, int) and known > FORMAT:
+            raise BundleError(f"{path}: written by a newer kdcompress (format {known}, known here: {FORMAT})")
+        return _MANIFEST.validate_python(plain)
+    except pydantic.ValidationError as error:
+        said = "; ".join(problems(error, "", plain))
+        raise BundleError(f"{path}: its manifest is damaged: {said}") from error
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise BundleError(f"{path}: its manifest is damaged: {error}") from error
 
 
@@ -114,19 +129,48 @@ def load(path: str | Path) -> Bundle:
     """
     path = Path(path)
     manifest = read_manifest(path)
-    tensors = safetensors.torch.load_file(path)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, KeyError) as error:
+        raise BundleError(f"{path}: cannot be read: {error}") from error
     if _hash(tensors) != manifest.sha256:
         raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
     if manifest.architecture not in ARCHITECTURES:
-        raise BundleError(f"{path}: wants the architecture '{manifest.architecture}': give the plug-in that has it")
+        raise BundleError(
+            f"{path}: wants the {unknown('architecture', manifest.architecture, ARCHITECTURES)}; "
+            "give the plug-in that has it"
+        )
+    unfit = f"{path}: does not fit the architecture '{manifest.architecture}'"
     try:
+        _check_shapes(manifest, tensors)
         pair = build(manifest.architecture, manifest.options, manifest.input_shape, seed=0)
         pair = Pair(pair.detector, pair.critic if manifest.critic else None)
         for name, part in pair.parts().items():
             _fill(part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
-    except (TypeError, RuntimeError, InputError) as error:
-        raise BundleError(f"{path}: does not fit the architecture '{manifest.architecture}': {error}") from error
+    except pydantic.ValidationError as error:
+        raise BundleError(f"{unfit}: {'; '.join(problems(error, 'options', manifest.options))}") from error
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, InputError) as error:
+        raise BundleError(f"{unfit}: {error}") from error
     return Bundle(manifest, pair)
+
+
+def _check_shapes(manifest: Manifest, tensors: dict[str, Tensor]) -> None:
+    """Compare the shapes before any memory is taken: a manifest may ask for a network of terabytes.
+
+    Raises:
+        BundleError: where names or shapes differ from those that the manifest's options give.
+    """
+    with torch.device("meta"):
+        pair = _built(manifest.architecture, manifest.options, manifest.input_shape)
+    parts = pair.parts() if manifest.critic else {"detector": pair.detector}
+    wanted = {f"{name}.{key}": tuple(v.shape) for name, part in parts.items() for key, v in part.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        name = wrong[0]
+        raise BundleError(
+            f"{len(wrong)} of its tensors differ, e.g. {name}: {found.get(name, 'missing')} in the file, "
+            f"{wanted.get(name, 'none')} by the options"
+        )
 
 
 def _fill(part: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_LONGEST = 80
+
 
 class KdcompressError(Exception):
     """Anything that kdcompress can explain; the command line shows it without a traceback."""
@@ -26,6 +28,10 @@ class RecipeError(InputError):
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{where}: {problem}" for problem in problems))
 
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[str, tuple[str, ...]]]:
+        """Travel between processes: an exception is otherwise made again from its message alone."""
+        return type(self), (self.where, self.problems)
+
 
 class DataError(InputError):
     """Data are missing, damaged or do not fit what was asked of them."""
@@ -41,12 +47,14 @@ class ScoreError(KdcompressError):
 
 def near(name: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    spelled = {one.casefold(): one for one in allowed}
+    close = difflib.get_close_matches(name[:_LONGEST].casefold(), list(spelled), n=1, cutoff=0.5)
+    return f"; did you mean '{spelled[close[0]]}'?" if close else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     """Say that a name is not known, what the nearest one is and which ones exist."""
     names = sorted(allowed)
     listed = ", ".join(names) if names else "none"
-    return f"unknown {kind} '{name}'{near(name, names)} (allowed: {listed})"
+    shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+    return f"unknown {kind} '{shown}'{near(name, names)} (allowed: {listed})"

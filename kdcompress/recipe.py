@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdcompress import signature
+from kdcompress import document, signature
 from kdcompress.errors import InputError, RecipeError, near, unknown
 
 TRAINING_BITS = 1
 """Raised whenever training would give other bits for the same recipe."""
 
 DEFAULT = "digits"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SIZES = ("width", "macs_ratio", "macs", "params")
+"""The ways of saying how large a student is."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _file_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:60]!r} cannot name a folder (allowed: up to 100 letters, digits, '.', '_' and '-', "
+            "the first a letter or digit)"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_file_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class _Part(BaseModel):
@@ -49,12 +68,13 @@ class Teacher(_Part):
     bundle: str | None = None
     architecture: Ref | None = None
     strategy: Ref | None = None
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Seed | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
-        if self.bundle is not None and (self.recipe or self.architecture or self.strategy):
-            raise ValueError("give either bundle, or recipe, or architecture and strategy")
+        beside = [key for key in ("recipe", "architecture", "strategy", "seed") if getattr(self, key) is not None]
+        if self.bundle is not None and beside:
+            raise ValueError(f"a bundle is trained already: give either bundle or {', '.join(beside)}")
         if self.bundle is None and self.architecture is None:
             raise ValueError("give one of recipe, bundle, architecture")
         return self
@@ -65,14 +85,14 @@ class Student(Ref):
 
     width: Annotated[float, Field(gt=0, le=16)] | None = None
     macs_ratio: Annotated[float, Field(gt=0)] | None = None
-    macs: Annotated[int, Field(ge=1)] | None = None
-    params: Annotated[int, Field(ge=1)] | None = None
+    macs: Amount | None = None
+    params: Amount | None = None
 
     @model_validator(mode="after")
     def _one_size(self) -> Student:
-        given = [key for key in ("width", "macs_ratio", "macs", "params") if getattr(self, key) is not None]
+        given = [key for key in SIZES if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"give only one of width, macs_ratio, macs, params (given: {', '.join(given)})")
+            raise ValueError(f"give only one of {', '.join(SIZES)} (given: {', '.join(given)})")
         return self
 
     @property
@@ -101,9 +121,9 @@ class EvaluationOptions(_Part):
 class Recipe(_Part):
     """Everything that a run is told."""
 
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Name
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     data: Ref
     teacher: Teacher | None = None
     student: Student
@@ -114,8 +134,20 @@ class Recipe(_Part):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML that gives the same recipe again."""
-        plain = self.model_dump(mode="json", exclude_none=True)
+        plain = _without_unset(self)
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _without_unset(part: BaseModel) -> dict[str, Any]:
+    """Return plain data without the keys that are not set; options are kept, for null can be a choice among them."""
+    plain = part.model_dump(mode="json")
+    for key in type(part).model_fields:
+        value = getattr(part, key)
+        if value is None:
+            del plain[key]
+        elif isinstance(value, BaseModel):
+            plain[key] = _without_unset(value)
+    return plain
 
 
 def digest(recipe: Recipe, *hashes: str) -> str:
@@ -144,14 +176,25 @@ def find(name: str) -> Path:
         InputError: where there is neither.
     """
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        if not path.is_file():
-            raise InputError(f"{name}: no such recipe file{near(name, map(str, path.parent.glob('*.y*ml')))}")
+    if _is(path.is_file):
         return path
+    if _is(path.is_dir) and name:
+        raise InputError(f"{name}: a folder, not a recipe{near(str(path), map(str, path.glob('*.y*ml')))}")
+    if path.suffix in {".yaml", ".yml"}:
+        beside = {one.name: one for one in path.parent.glob("*.y*ml")} if _is(path.parent.is_dir) else {}
+        raise InputError(f"{name}: no such recipe file{near(path.name, beside)}")
     recipes = shipped()
     if name not in recipes:
         raise InputError(unknown("recipe", name, recipes) + "; or give the path of a .yaml file")
     return recipes[name]
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """Ask about a path that may be none at all: too long, with a null byte, in a closed folder."""
+    try:
+        return question()
+    except (OSError, ValueError):
+        return False
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -161,10 +204,9 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: with every problem found.
     """
     path = find(name)
-    plain = read(path)
-    plain.setdefault("name", path.stem)
+    plain: Any = {"name": path.stem, **read(path)}
     for override in overrides:
-        _override(plain, override, str(path))
+        plain = document.overridden(plain, override)
     return parse(plain, str(path))
 
 
@@ -175,26 +217,26 @@ def read(path: Path) -> dict[str, Any]:
         RecipeError: where it does not parse, with line and column.
     """
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        raise RecipeError(str(path), [f"{place}{error.problem or error.context}"]) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(str(path), [f"cannot read it: {error}"]) from error
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(str(path), [f"cannot read it: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(str(path), [f"not a text file in UTF-8: byte {error.start} is none"]) from error
+    plain = document.parse(text, str(path))
     if not isinstance(plain, dict):
         raise RecipeError(str(path), ["expected a mapping of keys such as data, teacher, student"])
     return plain
 
 
-def overridden(plain: dict[str, Any], overrides: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
+def overridden(plain: Mapping[str, Any], overrides: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
     """Return plain sections with overrides; keys outside of the allowed sections are an error."""
+    changed: Any = dict(plain)
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0]
         if section not in allowed:
             raise RecipeError(f"--set {override}", [unknown("section", section, allowed)])
-        _override(plain, override, "the bundle")
-    return plain
+        changed = document.overridden(changed, override)
+    return dict(changed)
 
 
 def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -205,23 +247,44 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """
     if "grid" in plain:
         raise RecipeError(where, ["grid: this is a suite of runs; use `kdcompress benchmark` for it"])
+    found: list[str] = []
     try:
-        return Recipe.model_validate(_with_teacher(dict(plain), where))
+        filled = _with_teacher(plain, where)
+    except InputError as error:
+        found = [f"teacher.recipe: {error}"]
+        filled = {**plain, "teacher": None}
+    try:
+        recipe = Recipe.model_validate(filled)
     except ValidationError as error:
-        raise RecipeError(where, signature.problems(error, "", _keys())) from error
+        found += signature.problems(error, "", filled, _keys())
+    if found:
+        raise RecipeError(where, found)
+    return recipe
 
 
-def _with_teacher(plain: dict[str, Any], where: str) -> dict[str, Any]:
-    """Fill in the architecture and strategy of the teacher's recipe."""
+def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fill in the architecture and strategy of the teacher's recipe.
+
+    A recipe in which both stand in full needs it no more: one that a run has resolved can be run anywhere.
+    """
     teacher = plain.get("teacher")
-    if not isinstance(teacher, dict) or not isinstance(teacher.get("recipe"), str):
-        return plain
+    if not isinstance(teacher, dict) or not isinstance(teacher.get("recipe"), str) or "bundle" in teacher:
+        return dict(plain)
+    parts = ("architecture", "strategy")
     beside = Path(where).parent / teacher["recipe"]
-    own = read(find(str(beside) if beside.is_file() else teacher["recipe"]))
-    if "teacher" in own:
-        raise RecipeError(where, [f"teacher.recipe: {teacher['recipe']} has a teacher itself; a teacher's has none"])
-    filled = {"architecture": own.get("student"), "strategy": own.get("strategy", {"name": "scratch"})}
-    merged = {key: _merged(default, teacher.get(key)) for key, default in filled.items()}
+    try:
+        path = find(str(beside) if _is(beside.is_file) else teacher["recipe"])
+    except InputError:
+        if all(isinstance(teacher.get(part), dict) and "name" in teacher[part] for part in parts):
+            return dict(plain)
+        raise
+    own = read(path)
+    if own.get("teacher") is not None:
+        raise InputError(f"{teacher['recipe']} has a teacher itself; a teacher's has none")
+    # Its problems are named with its own file.
+    parse({"name": path.stem, **own}, str(path))
+    default = {"architecture": own["student"], "strategy": own.get("strategy") or {"name": "scratch"}}
+    merged = {part: _merged(default[part], teacher.get(part)) for part in parts}
     return {**plain, "teacher": {**teacher, **merged}}
 
 
@@ -240,44 +303,5 @@ def _keys() -> dict[str, list[str]]:
         "engine": Engine,
         "evaluation": EvaluationOptions,
     }
-    return {where: list(part.model_fields) for where, part in parts.items()}
-
-
-def _override(plain: dict[str, Any], override: str, where: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}", ["expected KEY=VALUE, e.g. data.normal_class=8"])
-    try:
-        value = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}", [f"the value is not YAML: {error}"]) from error
-    *path, last = key.split(".")
-    place: Any = plain
-    for part in path:
-        place = _item(place, part, override) if isinstance(place, list) else place.setdefault(part, {})
-        if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {override}", [f"'{part}' in {where} is a single value and has no keys"])
-    if isinstance(place, list):
-        _item(place, last, override)
-        place[int(last)] = value
-    else:
-        place[last] = value
-
-
-def _item(items: list[Any], index: str, override: str) -> Any:  # noqa: ANN401
-    if not index.isdigit() or int(index) >= len(items):
-        raise RecipeError(f"--set {override}", [f"'{index}' is no place in a list of {len(items)} (from 0)"])
-    return items[int(index)]
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+    things = ("data", "student", "strategy", "teacher.architecture", "teacher.strategy")
+    return {where: list(part.model_fields) for where, part in parts.items()} | {where: ["name"] for where in things}

@@ -75,6 +75,8 @@ class Registry(Generic[T]):
 
     def describe(self, name: str) -> str:
         """Return the one line that says what a name stands for, without importing it."""
+        if name not in self:
+            raise InputError(unknown(self.kind, name, self))
         return self._descriptions[name]
 
     def builtins(self) -> Mapping[str, Entry]:

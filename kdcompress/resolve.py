@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from kdcompress import signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
 from kdcompress.errors import InputError, RecipeError, unknown
-from kdcompress.recipe import Recipe, Ref, Student
+from kdcompress.recipe import SIZES, Recipe, Ref, Student
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
 
@@ -35,8 +35,9 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
     architecture = teacher
     if recipe.teacher is not None and recipe.teacher.architecture is not None:
         architecture = found.options(ARCHITECTURES, recipe.teacher.architecture, "teacher.architecture")
-    taught = recipe.teacher.strategy if recipe.teacher is not None else None
-    training = found.options(STRATEGIES, taught or Ref(name="scratch"), "teacher.strategy")
+    taught = (recipe.teacher.strategy if recipe.teacher is not None else None) or Ref(name="scratch")
+    training = found.options(STRATEGIES, taught, "teacher.strategy")
+    found.untaught(taught)
     student = found.student(recipe.student, architecture)
     has_teacher = recipe.teacher is not None
     strategy = recipe.strategy or Ref(name="progressive" if has_teacher else "scratch")
@@ -77,10 +78,18 @@ class _Problems:
         if build is None:
             return student
         inherited = teacher.options if teacher is not None and teacher.name == student.name else {}
-        options = self._resolved(build, {**inherited, **student.options}, "student")
+        options = self._resolved(build, {**inherited, **student.options}, "student", SIZES)
         options.pop("width", None)
-        sizes = {key: getattr(student, key) for key in ("width", "macs_ratio", "macs", "params")}
-        return Student(name=student.name, **{k: v for k, v in sizes.items() if v is not None}, **options)
+        metric, _ = student.target
+        options[metric] = getattr(student, metric) or 1.0
+        return Student(name=student.name, **options)
+
+    def untaught(self, strategy: Ref) -> None:
+        """Note a teacher's strategy that needs a teacher itself."""
+        if strategy.name in STRATEGIES and _needs_teacher(STRATEGIES[strategy.name]):
+            self.problems.append(
+                f"teacher.strategy.name: '{strategy.name}' needs a teacher itself (without one: scratch)"
+            )
 
     def alone(self, recipe: Recipe, strategy: Ref) -> None:
         """Note what a recipe without a teacher cannot have."""
@@ -96,15 +105,21 @@ class _Problems:
         build: Callable[..., Any] = registry[name]
         return build
 
-    def _resolved(self, build: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def _resolved(
+        self, build: Callable[..., Any], options: Mapping[str, Any], where: str, besides: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return all options, or none where there are problems, so that nothing wrong is inherited and named twice."""
         try:
             return signature.resolved(build, options)
         except ValidationError as error:
-            self.problems += signature.problems(error, where, signature.keys(build, where))
+            allowed = signature.keys(build, where)
+            allowed[where] = list(dict.fromkeys([*besides, *allowed[where]]))
+            self.problems += signature.problems(error, where, options, allowed)
         except InputError as error:
             self.problems.append(f"{where}: {error}")
-        return dict(options)
+        return {}
 
 
 def _needs_teacher(strategy: Callable[..., Any]) -> bool:
-    return inspect.signature(strategy).parameters["teacher"].default is inspect.Parameter.empty
+    parameter = inspect.signature(strategy).parameters.get("teacher")
+    return parameter is not None and parameter.default is inspect.Parameter.empty

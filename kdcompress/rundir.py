@@ -8,15 +8,19 @@ import json
 import os
 import re
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from kdcompress.errors import InputError
 from kdcompress.results import Result, from_json, to_json
+from kdcompress.signature import problems
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -40,6 +44,20 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return _read(path).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: damaged: not a text file in UTF-8") from error
+
+
 def _json(plain: object) -> bytes:
     return (json.dumps(plain, indent=1, allow_nan=False) + "\n").encode()
 
@@ -58,7 +76,7 @@ class CheckpointFile:
 
     def read(self) -> bytes | None:
         """Return the last checkpoint, or None."""
-        return self.path.read_bytes() if self.path.exists() else None
+        return _read(self.path) if self.path.exists() else None
 
     def write(self, checkpoint: bytes, row: dict[str, Any]) -> None:
         """Add the row to the history, then replace the checkpoint: a row without its checkpoint is written anew."""
@@ -79,12 +97,13 @@ class RunDir:
     @classmethod
     def open(cls, root: Path, name: str, digest: str, *, fresh: bool = False) -> RunDir:
         """Return the newest run of a digest, or with ``fresh`` a new one beside it."""
-        number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
-        run = cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
         try:
+            number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
+            run = cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--out {root}: cannot write there: {error.strerror or error}") from error
+            place = error.filename or root
+            raise InputError(f"--out {root}: cannot make {place}: {error.strerror or error}") from error
         if not os.access(run.path, os.W_OK | os.X_OK):
             raise InputError(f"--out {root}: cannot write to {run.path}: permission denied")
         return run
@@ -126,7 +145,7 @@ class RunDir:
 
     def recipe(self) -> str:
         """Return the resolved recipe."""
-        return (self.path / "recipe.yaml").read_text(encoding="utf-8")
+        return _text(self.path / "recipe.yaml")
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write what the run computes with."""
@@ -143,20 +162,39 @@ class RunDir:
         write_atomic(self.path / "history.jsonl", ("\n".join(lines) + "\n").encode())
 
     def history(self) -> tuple[dict[str, Any], ...]:
-        """Return the training history, one row an epoch."""
+        """Return the training history, one row an epoch; a last line that was cut off is left out."""
         path = self.path / "history.jsonl"
-        return tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else ()
+        lines = _read(path).splitlines(keepends=True) if path.exists() else []
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if number == len(lines) and not line.endswith(b"\n"):
+                    break
+                raise InputError(f"{path}: line {number} is not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: line {number} is not a JSON object")
+            rows.append(row)
+        return tuple(rows)
 
     def write_scores(self, scores: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the scores and labels."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **scores)
+        for name, values in scores.items():
+            if values.dtype.hasobject:
+                raise TypeError(f"{name}: scores are numbers; objects would be pickled")
+        np.savez_compressed(buffer, **scores)
         write_atomic(self.path / "scores.npz", buffer.getvalue())
 
     def scores(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the scores and labels."""
-        with np.load(self.path / "scores.npz", allow_pickle=False) as file:
-            return dict(file)
+        path = self.path / "scores.npz"
+        try:
+            with np.load(io.BytesIO(_read(path)), allow_pickle=False) as file:
+                return dict(file)
+        except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path}: damaged, or not scores: {error}") from error
 
     def write_result(self, result: Result) -> None:
         """Write the result: the run is done when it is there."""
@@ -169,8 +207,9 @@ class RunDir:
             return None
         try:
             return from_json(plain)
-        except ValueError as error:
-            raise InputError(f"{self.path / 'result.json'}: not a result of this version: {error}") from error
+        except pydantic.ValidationError as error:
+            said = "; ".join(problems(error, "", plain))
+            raise InputError(f"{self.path / 'result.json'}: not a result of this version: {said}") from error
 
     def reported(self) -> bool:
         """Say whether both forms of the report are there."""
@@ -186,8 +225,8 @@ class RunDir:
         if not path.exists():
             return None
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            plain = json.loads(_text(path))
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not JSON: {error}") from error
         if not isinstance(plain, dict):
             raise InputError(f"{path}: expected a JSON object")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,43 +57,127 @@ def resolved(build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str,
     return model_of(build).model_validate(dict(options)).model_dump(mode="json")
 
 
-def problems(error: pydantic.ValidationError, where: str, allowed: Mapping[str, list[str]] | None = None) -> list[str]:
-    """Return one line for each problem: the key's path, what is wrong, what is allowed, the nearest guess."""
-    return [_problem(one, where, allowed or {}) for one in error.errors(include_url=False)]
+def problems(
+    error: pydantic.ValidationError, where: str, given: object, allowed: Mapping[str, list[str]] | None = None
+) -> list[str]:
+    """Return one line for each problem: the key's path, what is wrong, what is allowed, the nearest guess.
+
+    Args:
+        error: what pydantic found.
+        where: the path of the validated value, or an empty string.
+        given: the validated value: it tells keys from the names that pydantic gives to the branches of a union.
+        allowed: the keys below each path, as `keys` returns them.
+    """
+    above = where.split(".") if where else []
+    placed = [((*above, *_parts(one, given)), one) for one in error.errors(include_url=False)]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for path, one in placed:
+        deeper = any(len(other) > len(path) and other[: len(path)] == path for other, _ in placed)
+        in_union = len(path) - len(above) < len(one["loc"])
+        # A list whose items are wrong is also too short; a mapping with a wrong value is also no number.
+        if deeper and (one["type"] == "too_short" or in_union):
+            continue
+        texts = found.setdefault(path, [])
+        if (text := _text(one, path, allowed or {})) not in texts:
+            texts.append(text)
+    return [f"{'.'.join(path) or 'recipe'}: {_joined(texts)}" for path, texts in found.items()]
 
 
-def _problem(one: Any, where: str, allowed: Mapping[str, list[str]]) -> str:  # noqa: ANN401
-    parts = [str(part) for part in one["loc"] if not str(part).startswith(("tagged-union", "function-"))]
-    path = ".".join([where, *parts] if where else parts) or "recipe"
-    parent, _, key = path.rpartition(".")
-    if one["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        names = allowed.get(parent, [])
-        listed = f" (allowed: {', '.join(names)})" if names else ""
-        return f"{path}: unknown key '{key}'{near(key, names)}{listed}"
-    if one["type"] == "missing":
-        return f"{path}: missing"
-    given = one.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool | type(None)) else ""
-    guess = near(given, one["ctx"].get("expected", "").replace("'", "").split(" or ")) if _is_choice(one) else ""
-    message = one["msg"][:1].lower() + one["msg"][1:]
-    return f"{path}: {message}{shown}{guess}"
+def _parts(one: Any, given: object) -> list[str]:  # noqa: ANN401
+    """Return the keys and indices of a problem's place, without the branches of unions."""
+    parts = []
+    for position, part in enumerate(one["loc"]):
+        missing = one["type"] == "missing" and position == len(one["loc"]) - 1
+        if (isinstance(given, Mapping) and part in given) or (isinstance(given, Sequence) and isinstance(part, int)):
+            given = given[part]
+        elif not missing:
+            continue
+        parts.append(str(part))
+    return parts
 
 
-def _is_choice(one: Any) -> bool:  # noqa: ANN401
-    return one["type"] == "literal_error" and isinstance(one.get("input"), str)
+def _text(one: Any, path: tuple[str, ...], allowed: Mapping[str, list[str]]) -> str:  # noqa: ANN401
+    """Say what is wrong in words for a reader of recipes, who knows of no classes."""
+    kind, given = one["type"], one.get("input")
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        key, names = path[-1], allowed.get(_place(path[:-1]), [])
+        return f"unknown key '{key}'{near(key, names)}" + (f" (allowed: {', '.join(names)})" if names else "")
+    if kind == "missing":
+        return "missing"
+    if kind in {"value_error", "assertion_error"}:
+        return str(one["msg"]).partition(", ")[2]
+    if kind == "too_short":
+        return f"input should have at least {one['ctx']['min_length']} in its list, not {one['ctx']['actual_length']}"
+    if kind in {"model_type", "dataclass_type", "dict_type", "model_attributes_type"}:
+        names = allowed.get(_place(path), [])
+        message = f"input should be a mapping of keys{_such_as(names, given)}"
+    elif kind in {"tuple_type", "list_type"}:
+        message = "input should be a list"
+    else:
+        # What follows the comma says why Python could not convert it.
+        text = str(one["msg"])
+        message = text.partition(", ")[0] if kind.startswith(("int_", "float_", "bool_")) else text
+        message = message[:1].lower() + message[1:]
+    guess = near(given, re.findall("'([^']*)'", message)) if kind == "literal_error" and isinstance(given, str) else ""
+    return f"{message}, not {_shown(given)}{guess}"
+
+
+def _such_as(names: list[str], given: object) -> str:
+    return f" such as {{{names[0]}: {given}}}" if names and isinstance(given, str) and len(given) < 40 else ""
+
+
+def _shown(given: object) -> str:
+    """Spell a value as YAML does, shortened."""
+    if isinstance(given, Mapping):
+        return "a mapping"
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        return "a list"
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    if isinstance(given, int) and abs(given) >= 10**30:
+        return "so large a number"
+    text = repr(given) if isinstance(given, str) else str(given)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _joined(texts: list[str]) -> str:
+    """Join what the branches of a union want of one value."""
+    if len(texts) == 1:
+        return texts[0]
+    alike = all(text.startswith("input should be ") and ", not " in text for text in texts)
+    if not alike:
+        return "; or ".join(texts)
+    wanted = [text.removeprefix("input should be ").rpartition(", not ")[0] for text in texts]
+    return f"input should be {' or '.join(wanted)}, not {texts[-1].rpartition(', not ')[2]}"
 
 
 def keys(build: Callable[..., Any], where: str) -> dict[str, list[str]]:
-    """Return the allowed keys below each path of a builder's options, nested dataclasses included."""
+    """Return the allowed keys below each path of a builder's options, nested dataclasses included.
+
+    In the paths, ``*`` stands for any index of a list.
+    """
     hints = typing.get_type_hints(build)
     names = [n for n, p in inspect.signature(build).parameters.items() if p.kind is p.KEYWORD_ONLY]
     found = {where: names}
     for name in names:
-        for nested in _dataclasses(hints[name]):
-            fields = [field.name for field in dataclasses.fields(nested)]
-            found[f"{where}.{name}"] = fields
-            found |= {f"{where}.{name}.{index}": fields for index in range(100)}
+        found |= _nested(hints[name], f"{where}.{name}")
     return found
+
+
+def _nested(hint: Any, path: str) -> dict[str, list[str]]:  # noqa: ANN401
+    found: dict[str, list[str]] = {}
+    for one in _dataclasses(hint):
+        hints = typing.get_type_hints(one)
+        names = [field.name for field in dataclasses.fields(one)]
+        for place in (path, f"{path}.*"):
+            found[place] = [*found.get(place, []), *names]
+            for name in names:
+                found |= _nested(hints[name], f"{place}.{name}")
+    return found
+
+
+def _place(path: tuple[str, ...]) -> str:
+    return ".".join("*" if part.isdecimal() else part for part in path)
 
 
 def _dataclasses(hint: Any) -> list[type]:  # noqa: ANN401
@@ -113,7 +198,18 @@ def options(build: Callable[..., Any]) -> list[Option]:
 
 
 def _default(default: object) -> str:
-    return "required" if default is inspect.Parameter.empty else "unset" if default is None else str(default)
+    if default is inspect.Parameter.empty:
+        return "required"
+    return "unset" if default is None else _value(default)
+
+
+def _value(value: object) -> str:
+    """Spell a default as it would stand in a recipe."""
+    if dataclasses.is_dataclass(value):
+        return "{" + ", ".join(f"{f.name}: {_value(getattr(value, f.name))}" for f in dataclasses.fields(value)) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _spelled(hint: Any) -> str:  # noqa: ANN401

@@ -24,25 +24,29 @@ def solve(cost: Callable[[float], int], metric: str, asked: float, reference: in
     Raises:
         InputError: where even the narrowest student costs too much.
     """
-    budget = asked if reference is None else reference / asked
     narrowest = cost(_NARROWEST)
-    if narrowest > budget:
-        best = narrowest if reference is None else reference / narrowest
-        limit = "at least" if reference is None else "at most"
+    if not _fits(narrowest, asked, reference):
+        # Rounded towards what can be reached, and written so that it can be pasted.
+        limit = f"at least {narrowest}" if reference is None else f"at most {_floor(reference / narrowest)}"
         raise InputError(
-            f"student.{metric}: {asked:g} cannot be reached with this architecture (allowed: {limit} {_floor(best)}, "
+            f"student.{metric}: {_floor(asked)} cannot be reached with this architecture (allowed: {limit}, "
             "the narrowest student); other options of the architecture, e.g. latent, may allow more"
         )
     low, high = _NARROWEST, 1.0
-    while cost(high) <= budget:
+    while _fits(cost(high), asked, reference):
         low, high = high, high * 2
         if low >= _WIDEST:
             return Target(metric, asked, _reached(cost(_WIDEST), reference), _WIDEST)
     while high - low > 1e-7 * low:
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+        low, high = (middle, high) if _fits(cost(middle), asked, reference) else (low, middle)
     width = _shortest(cost, low)
     return Target(metric, asked, _reached(cost(width), reference), width)
+
+
+def _fits(spent: int, asked: float, reference: int | None) -> bool:
+    # The same quotient as is reported: the ratio that one student reached can be asked of the next.
+    return spent <= asked if reference is None else reference / spent >= asked
 
 
 def _reached(spent: int, reference: int | None) -> float:
@@ -60,4 +64,5 @@ def _shortest(cost: Callable[[float], int], width: float) -> float:
 
 
 def _floor(value: float) -> str:
-    return f"{math.floor(value * 100) / 100:g}" if value < 1e6 else f"{value:,.0f}"
+    """Write a number in full, cut after two decimals."""
+    return f"{math.floor(value * 100) / 100:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdcompress.losses import LOSSES
+from kdcompress.stage import Side
+
+
+def side(**values):
+    critic = {k: v for k, v in values.items() if k.startswith(("real", "fake"))}
+    outputs = {k: v for k, v in values.items() if k not in critic and k != "x"}
+    return Side(values.get("x", torch.zeros(1)), outputs, critic, aligned=outputs)
+
+
+def value(name, own, other=None):
+    return LOSSES[name].compute(own, other).item()
+
+
+def test_reconstruction_is_the_mean_absolute_difference():
+    own = side(x=torch.tensor([[1.0, -1.0]]), reconstruction=torch.tensor([[0.5, -0.75]]))
+    assert value("reconstruction", own) == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_latent_consistency_is_the_mean_square():
+    own = side(latent=torch.tensor([[1.0, 2.0]]), latent_of_reconstruction=torch.tensor([[0.0, 4.0]]))
+    assert value("latent_consistency", own) == pytest.approx((1 + 4) / 2)
+
+
+def test_feature_matching_is_the_mean_square():
+    own = side(real_features=torch.tensor([[1.0, 1.0]]), fake_features=torch.tensor([[0.0, 4.0]]))
+    assert value("feature_matching", own) == pytest.approx((1 + 9) / 2)
+
+
+@pytest.mark.parametrize("logit", [-30.0, -1.0, 0.0, 2.0, 30.0])
+def test_adversarial_and_critic_are_cross_entropies(logit):
+    fake, real = torch.full((3,), logit), torch.full((3,), 0.7)
+    entropy = F.binary_cross_entropy_with_logits
+    assert value("adversarial", side(fake_logit=fake)) == pytest.approx(entropy(fake, torch.ones(3)).item(), rel=1e-5)
+    expected = (entropy(real, torch.ones(3)) + entropy(fake, torch.zeros(3))) / 2
+    assert value("critic", side(real_logit=real, fake_logit=fake)) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_critic_that_cannot_tell_pays_log_two():
+    zero = torch.zeros(4)
+    assert value("critic", side(real_logit=zero, fake_logit=zero)) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "expected"),
+    [
+        ("distil_latent", "latent", (1 + 9) / 2),
+        ("distil_reconstruction", "reconstruction", (1 + 3) / 2),
+        ("distil_latent_of_reconstruction", "latent_of_reconstruction", (1 + 9) / 2),
+    ],
+)
+def test_distillation_terms_are_those_of_the_paper(name, output, expected):
+    own, other = side(**{output: torch.tensor([[1.0, 2.0]])}), side(**{output: torch.tensor([[0.0, 5.0]])})
+    assert value(name, own, other) == pytest.approx(expected)
+
+
+def test_distillation_compares_projected_outputs():
+    own = Side(torch.zeros(1), {"latent": torch.ones(1, 3)}, {}, aligned={"latent": torch.full((1, 2), 5.0)})
+    other = side(latent=torch.full((1, 2), 4.0))
+    assert value("distil_latent", own, other) == pytest.approx(1.0)

@@ -1,0 +1,116 @@
+import pytest
+
+from kdcompress.errors import InputError
+from kdcompress.stage import constant, cosine
+from kdcompress.strategies import STRATEGIES
+from kdcompress.strategies.progressive import Step
+from kdcompress.strategies.updates import DistilWeights, OwnWeights, projections
+from kdcompress.types import Interface
+
+PROGRESSIVE = STRATEGIES["progressive"]
+CRITIC = {"real_logit": (), "fake_logit": (), "real_features": (2,), "fake_features": (2,)}
+GAN = Interface({"latent": (8,), "reconstruction": (1, 4, 4), "latent_of_reconstruction": (8,)}, CRITIC)
+AUTOENCODER = Interface({"latent": (8,), "reconstruction": (1, 4, 4)})
+SMALL = Interface({"latent": (3,), "reconstruction": (1, 4, 4), "latent_of_reconstruction": (3,)}, CRITIC)
+
+DISTIL = {"distil_latent", "distil_reconstruction", "distil_latent_of_reconstruction"}
+OWN = {"reconstruction", "latent_consistency", "feature_matching"}
+
+
+def plan(stage):
+    return {update.parts: {term.name for term in update.terms} for update in stage.updates}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Step("frozen"), {("student.detector",): DISTIL}),
+        (Step("frozen", gan=True), {("student.detector",): DISTIL | OWN, ("student.critic",): {"critic"}}),
+        (
+            Step("joint"),
+            {("student.detector",): DISTIL, ("teacher.detector",): OWN, ("teacher.critic",): {"critic"}},
+        ),
+        (
+            Step("joint", gan=True),
+            {
+                ("student.detector",): DISTIL | OWN,
+                ("student.critic",): {"critic"},
+                ("teacher.detector",): OWN,
+                ("teacher.critic",): {"critic"},
+            },
+        ),
+        (
+            Step("joint", teacher_distils=True),
+            {("student.detector",): DISTIL, ("teacher.detector",): OWN | DISTIL, ("teacher.critic",): {"critic"}},
+        ),
+    ],
+)
+def test_the_four_structures_of_the_paper(step, expected):
+    (stage,) = PROGRESSIVE(GAN, GAN, steps=(step,))
+    assert plan(stage) == expected
+
+
+def test_by_default_it_is_the_papers_two_steps():
+    first, second = PROGRESSIVE(GAN, GAN)
+    assert not any(part.startswith("teacher") for part in first.trained())
+    assert {"teacher.detector", "teacher.critic"} <= second.trained()
+
+
+def test_steps_keep_their_epochs_rates_and_schedules():
+    steps = (Step("frozen", epochs=3, learning_rate=0.1), Step("joint", epochs=4, schedule="constant", teacher_learning_rate=0.2))
+    first, second = PROGRESSIVE(GAN, GAN, steps=steps, batch_size=5, averaging=0.9)
+    assert (first.epochs, second.epochs) == (3, 4)
+    assert (first.schedule, second.schedule) == (cosine, constant)
+    assert first.updates[0].optimizer.learning_rate == 0.1
+    assert {u.optimizer.learning_rate for u in second.updates if u.parts[0].startswith("teacher")} == {0.2}
+    assert {stage.batch_size for stage in (first, second)} == {5}
+    assert {stage.averaging for stage in (first, second)} == {0.9}
+
+
+def test_a_pair_without_critics_and_second_latents_uses_what_both_have():
+    (stage,) = PROGRESSIVE(AUTOENCODER, GAN, steps=(Step("frozen", gan=True),))
+    assert plan(stage) == {("student.detector",): {"distil_latent", "distil_reconstruction", "reconstruction"}}
+
+
+def test_another_latent_size_gets_projections_that_are_trained():
+    (stage,) = PROGRESSIVE(SMALL, GAN, steps=(Step("frozen"),))
+    assert {(p.output, p.from_size, p.to_size) for p in stage.projections} == {
+        ("latent", 3, 8),
+        ("latent_of_reconstruction", 3, 8),
+    }
+    assert "projection" in stage.trained()
+
+
+def test_images_of_another_size_are_refused():
+    other = Interface({"reconstruction": (1, 8, 8)})
+    with pytest.raises(InputError, match=r"reconstruction .*same input size"):
+        projections(AUTOENCODER, other)
+
+
+def test_weights_reach_the_terms_and_zero_leaves_one_out():
+    (stage,) = PROGRESSIVE(
+        GAN,
+        GAN,
+        steps=(Step("frozen", gan=True),),
+        weights=OwnWeights(feature_matching=0.0, reconstruction=7.0),
+        distil_weights=DistilWeights(distil_latent=0.5, distil_reconstruction=0.0),
+    )
+    weights = {term.name: term.weight for term in stage.updates[0].terms}
+    assert weights == {
+        "reconstruction": 7.0,
+        "latent_consistency": 1.0,
+        "distil_latent": 0.5,
+        "distil_latent_of_reconstruction": 1.0,
+    }
+
+
+def test_without_a_teacher_all_steps_train_on_the_students_own_losses():
+    stages = PROGRESSIVE(GAN, None, steps=(Step("frozen"), Step("joint", gan=True)))
+    assert [plan(stage) for stage in stages] == [{("student.detector",): OWN, ("student.critic",): {"critic"}}] * 2
+
+
+def test_scratch_trains_alone_whatever_the_teacher():
+    build = STRATEGIES["scratch"]
+    assert build(GAN, GAN, epochs=2) == build(GAN, None, epochs=2)
+    (stage,) = build(AUTOENCODER)
+    assert plan(stage) == {("student.detector",): {"reconstruction"}}

@@ -1,0 +1,337 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from kdcompress import rundir as rundirs
+from kdcompress.bundle import load
+from kdcompress.engine.events import EpochDone, StageDone
+from kdcompress.errors import InputError
+from kdcompress.evaluation import score
+from kdcompress.pipeline import load_data, resolve_written, run
+from kdcompress.profiling.counters import macs
+from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
+from kdcompress.types import Scorer
+from tests.recipes import TINY, tiny
+
+BUNDLES = ("teacher", "teacher_after", "student", "control", "student-stage-1", "control-stage-1")
+TIMES = {"seconds", "images_per_second"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_clock():
+    """Timing a detector takes longer than training it here; it is tested where it is at home."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(_no_clock, tmp_path_factory):
+    return run(tiny(), tmp_path_factory.mktemp("undisturbed"))
+
+
+def bits(finished):
+    """Everything of a run but what a clock says."""
+    files = {name: finished.rundir.bundle(name).read_bytes() for name in BUNDLES}
+    scores = {name: values.tolist() for name, values in finished.rundir.scores().items()}
+    history = [{k: v for k, v in row.items() if k not in TIMES} for row in finished.rundir.history()]
+    history.sort(key=lambda row: (row["arm"], row["stage"], row["epoch"]))
+    return files, scores, history
+
+
+def test_the_directory_has_the_files_of_the_contract(done):
+    names = {path.name for path in done.rundir.path.iterdir()}
+    assert names >= {
+        "recipe.yaml",
+        "environment.json",
+        "history.jsonl",
+        "teacher.safetensors",
+        "student.safetensors",
+        "control.safetensors",
+        "scores.npz",
+        "result.json",
+        "report.md",
+        "report.html",
+    }
+    assert done.rundir.path.parent.name == "tiny"
+    assert not [name for name in names if name.startswith(".")]
+    assert not list((done.rundir.path / "checkpoints").iterdir())
+
+
+def test_the_result_has_the_keys_of_the_contract(done):
+    plain = json.loads((done.rundir.path / "result.json").read_text())
+    arm = {"auroc", "auroc_ci95", "average_precision", "fpr_at_95tpr", "distinct_scores", "params", "macs", "bytes"}
+    arm |= {"latency_ms", "peak_memory_bytes"}
+    assert list(plain)[0] == "schema"
+    assert set(plain["data"]) >= {"name", "normal_class", "train", "validation", "test_normal", "test_anomaly"}
+    for name in ("teacher", "student", "control", "teacher_after"):
+        assert set(plain[name]) >= arm
+    assert set(plain["student"]) >= {"stages", "threshold", "fpr_at_threshold"}
+    assert set(plain["compression"]) >= {"macs", "params", "bytes", "latency_batch_1"}
+    assert set(plain["counters"]) == {"fvcore", "thop", "torch", "uncounted"}
+    assert plain["protocol"]["labels_used_in_training"] is False
+    assert plain["protocol"]["eval_mode"] is True
+    assert set(plain["fidelity"]) == {"spearman", "decision_agreement"}
+    assert set(plain["seconds"]) == {"teacher", "stages", "total"}
+    assert plain["verdict"] in {HELPS, UNCLEAR, HURTS}
+    assert plain == json.loads(json.dumps(to_json(done.result)))
+
+
+def test_figures_agree_with_each_other(done):
+    r = done.result
+    assert r.kd_gain == pytest.approx(r.student.auroc - r.control.auroc)
+    assert r.student_minus_teacher == pytest.approx(r.student.auroc - r.teacher.auroc)
+    assert r.kd_gain_ci95[0] <= r.kd_gain <= r.kd_gain_ci95[1]
+    assert r.compression.macs == r.teacher.macs / r.student.macs
+    assert r.student.macs == r.control.macs
+    assert r.student.stages[-1].auroc == pytest.approx(r.student.auroc)
+    assert r.data.train + r.data.validation == 80
+
+
+@pytest.mark.parametrize(("metric", "asked"), [("macs_ratio", 3), ("macs", 5000), ("params", 900)])
+def test_a_target_is_met_as_closely_as_channels_allow(tmp_path, metric, asked):
+    result = run(tiny(student={"name": "ede_gan", metric: asked}, control=False), tmp_path).result
+    reached = {"macs_ratio": result.compression.macs, "macs": result.student.macs, "params": result.student.params}
+    assert (result.target.metric, result.target.asked) == (metric, asked)
+    assert result.target.reached == pytest.approx(reached[metric])
+    assert reached[metric] >= asked if metric == "macs_ratio" else reached[metric] <= asked
+    assert result.student_architecture.options["width"] == result.target.width
+
+
+def test_what_is_saved_is_what_was_scored_and_counted(done):
+    recipe, _ = resolve_written(tiny(), "recipe")
+    data = load_data(recipe.data)
+    for name in ("teacher", "teacher_after", "control", "student"):
+        detector = load(done.rundir.bundle(name)).detector
+        assert score(detector, data.test).tolist() == done.rundir.scores()[name].tolist()
+        assert macs(Scorer(detector), data.test[:1]) == getattr(done.result, name).macs
+
+
+def test_bundles_carry_their_threshold_and_only_the_teacher_its_critic(done):
+    for name in ("student", "control"):
+        manifest = load(done.rundir.bundle(name)).manifest
+        assert manifest.threshold == getattr(done.result, name).threshold
+        assert not manifest.critic
+    assert load(done.rundir.bundle("teacher")).manifest.critic
+    assert load(done.rundir.bundle("teacher")).manifest.threshold == done.result.teacher.threshold
+
+
+def test_the_joint_step_moved_the_teacher_and_the_frozen_one_is_kept(done):
+    before, after = (load(done.rundir.bundle(name)).detector for name in ("teacher", "teacher_after"))
+    moved = [bool((value != after.state_dict()[key]).any()) for key, value in before.state_dict().items()]
+    assert any(moved)
+    trained = next(done.rundir.path.parent.parent.glob("tiny-teacher/*/student.safetensors"))
+    again = load(trained).detector.state_dict()
+    assert all(bool((value == again[key]).all()) for key, value in before.state_dict().items())
+
+
+def test_the_resolved_recipe_gives_the_same_run(done, tmp_path):
+    plain = yaml.safe_load(done.rundir.recipe())
+    from kdcompress.recipe import parse
+
+    recipe, _ = resolve_written(parse(plain), "recipe")
+    assert recipe == resolve_written(tiny(), "recipe")[0]
+
+
+def test_two_runs_give_the_same_bits(done, tmp_path):
+    assert bits(run(tiny(), tmp_path)) == bits(done)
+
+
+def test_the_same_command_again_computes_nothing(done, monkeypatch):
+    monkeypatch.setattr("kdcompress.pipeline.train", None)
+    again = run(tiny(), done.rundir.path.parent.parent)
+    assert again.result == done.result
+
+
+def test_fresh_starts_beside_and_resuming_takes_the_newest(tmp_path):
+    recipe = tiny(control=False, strategy={"name": "scratch", "epochs": 1})
+    first = run(recipe, tmp_path)
+    second = run(recipe, tmp_path, fresh=True)
+    assert second.rundir.path.name == f"{first.rundir.path.name}-2"
+    assert first.rundir.result() is not None
+    assert run(recipe, tmp_path).rundir == second.rundir
+
+
+def test_a_missing_report_is_made_again(tmp_path):
+    recipe = tiny(control=False, strategy={"name": "scratch", "epochs": 1})
+    first = run(recipe, tmp_path)
+    (first.rundir.path / "report.html").unlink()
+    run(recipe, tmp_path)
+    assert (first.rundir.path / "report.html").stat().st_size > 10_000
+
+
+class Stop(BaseException):
+    """A kill: nothing in the program may catch it."""
+
+
+def stopping_at(number, monkeypatch):
+    """Make the process die at its n-th write of a file, before it happens."""
+    count = iter(range(10_000))
+    real = rundirs.write_atomic
+
+    def write(path, data):
+        if next(count) == number:
+            raise Stop
+        real(path, data)
+
+    for module in ("kdcompress.rundir", "kdcompress.bundle", "kdcompress.environment"):
+        monkeypatch.setattr(f"{module}.write_atomic", write)
+
+
+def writes(tmp_path, monkeypatch):
+    made = []
+    real = rundirs.write_atomic
+    with monkeypatch.context() as patched:
+        for module in ("kdcompress.rundir", "kdcompress.bundle", "kdcompress.environment"):
+            patched.setattr(f"{module}.write_atomic", lambda path, data: (made.append(path), real(path, data)))
+        patched.setattr("kdcompress.pipeline.write_run", lambda rundir: rundir.write_report("", ""))
+        run(tiny(), tmp_path)
+    return len(made)
+
+
+def test_a_run_killed_before_any_of_its_writes_continues_to_the_same_bits(done, tmp_path, monkeypatch):
+    total = writes(tmp_path / "count", monkeypatch)
+    assert total > 30
+    monkeypatch.setattr("kdcompress.pipeline.write_run", lambda rundir: rundir.write_report("", ""))
+    for number in range(0, total, 3):
+        root = tmp_path / str(number)
+        with monkeypatch.context() as patched:
+            stopping_at(number, patched)
+            with pytest.raises(Stop):
+                run(tiny(), root)
+        assert bits(run(tiny(), root)) == bits(done), f"killed before write {number}"
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_a_process_killed_outright_continues_to_the_same_bits(done, tmp_path, rows):
+    """SIGKILL while it trains, several times at other places, then the same command again."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(TINY))
+    command = [sys.executable, "-m", "kdcompress", "distill", str(file), "--out", str(tmp_path / "runs"), "--quiet"]
+    environment = {**os.environ, "KDCOMPRESS_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(command, env=environment)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if sum(len(path.read_text().splitlines()) for path in tmp_path.glob("runs/*/*/history.jsonl")) >= rows:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    process.wait(timeout=60)
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    finished = next(tmp_path.glob("runs/tiny/*"))
+    run_dir = rundirs.RunDir(finished)
+    again = type(done)(run_dir, run_dir.result())
+    assert bits(again) == bits(done)
+
+
+def test_the_control_starts_from_the_students_weights_and_has_its_budget(tmp_path):
+    seen = {"student": [], "control": []}
+
+    def observe(arm, event):
+        if isinstance(event, EpochDone) and arm in seen:
+            seen[arm].append((event.row["step"], event.row["learning_rate"]["student.detector"]))
+
+    run(tiny(), tmp_path, observe=observe)
+    assert seen["student"] == seen["control"]
+
+
+def test_without_control(tmp_path):
+    result = run(tiny(control=False), tmp_path).result
+    assert result.control is None
+    assert result.kd_gain is None
+    assert result.verdict is None
+    assert result.student_minus_teacher is not None
+
+
+def test_a_teacher_from_a_bundle_is_used_as_it_is(done, tmp_path):
+    path = done.rundir.bundle("teacher")
+    again = run(tiny(teacher={"bundle": str(path)}), tmp_path)
+    assert again.result.teacher.auroc == done.result.teacher.auroc
+    assert again.rundir.scores()["student"].tolist() == done.rundir.scores()["student"].tolist()
+
+
+def test_a_bundle_of_other_input_is_refused(done, tmp_path):
+    path = done.rundir.bundle("teacher")
+    data = {**TINY["data"], "height": 12}
+    with pytest.raises(InputError, match=r"takes input of shape \(1, 8, 8\)"):
+        run(tiny(teacher={"bundle": str(path)}, data=data), tmp_path)
+
+
+def test_a_recipe_without_a_teacher_trains_one_detector(tmp_path):
+    recipe = tiny(teacher=None, student={"name": "ede_gan", "base": 4, "latent": 4}, strategy=None)
+    finished = run(recipe, tmp_path)
+    assert finished.result.strategy.name == "scratch"
+    assert finished.result.teacher is finished.result.control is finished.result.compression is None
+    assert load(finished.rundir.bundle("student")).manifest.critic
+
+
+def test_another_latent_size_is_trained_through_a_projection_that_is_not_exported(done, tmp_path):
+    finished = run(tiny(student={"name": "ede_gan", "width": 0.5, "latent": 3}), tmp_path)
+    manifest = load(finished.rundir.bundle("student")).manifest
+    assert manifest.options["latent"] == 3
+    keys = load(finished.rundir.bundle("student")).detector.state_dict()
+    assert not [key for key in keys if "projection" in key or "maps" in key]
+    assert {row["arm"] for row in finished.rundir.history()} == {"student", "control"}
+
+
+def test_data_without_anomalies_give_null_auroc_and_everything_else(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from kdcompress import pipeline
+
+    real = pipeline.load_data
+
+    def normals_only(ref):
+        data = real(ref)
+        normal = data.labels == 0
+        return replace(data, test=data.test[normal], labels=data.labels[normal])
+
+    monkeypatch.setattr(pipeline, "load_data", normals_only)
+    result = run(tiny(), tmp_path).result
+    assert result.student.auroc is result.kd_gain is result.verdict is None
+    assert result.student.fpr_at_threshold is not None
+    assert result.fidelity is not None
+    assert result.compression is not None
+    assert "null" in (next(tmp_path.glob("tiny/*")) / "result.json").read_text()
+
+
+def test_test_labels_reach_no_training(tmp_path, monkeypatch, done):
+    """With every label turned round, everything that is trained or chosen stays the same to the bit."""
+    from dataclasses import replace
+
+    from kdcompress import pipeline
+
+    real = pipeline.load_data
+    monkeypatch.setattr(pipeline, "load_data", lambda ref: replace(real(ref), labels=1 - real(ref).labels))
+    turned = run(tiny(), tmp_path)
+    assert turned.result.student.auroc == pytest.approx(1 - done.result.student.auroc)
+    assert turned.result.student.threshold == done.result.student.threshold
+    scores, before = turned.rundir.scores(), done.rundir.scores()
+    assert all(np.array_equal(scores[name], before[name]) for name in scores if name != "labels")
+
+
+def test_a_run_goes_on_where_it_was_begun(tmp_path, done):
+    root = tmp_path
+    with pytest.MonkeyPatch.context() as patched:
+        stopping_at(20, patched)
+        with pytest.raises(Stop):
+            run(tiny(), root)
+    (environment,) = root.glob("tiny/*/environment.json")
+    plain = json.loads(environment.read_text())
+    environment.write_text(json.dumps({**plain, "device": "cuda"}))
+    with pytest.raises(InputError, match=r"begun on cuda"):
+        run(tiny(), root)
+
+
+def test_events_name_the_arm(tmp_path):
+    seen = []
+    run(tiny(), tmp_path, observe=lambda arm, event: seen.append((arm, type(event))))
+    arms = [arm for arm, kind in seen if kind is StageDone]
+    assert arms == ["teacher", "student", "student", "control", "control"]
