@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import safetensors
@@ -18,7 +18,7 @@ from kdcompress import __version__
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import BundleError, InputError, unknown
 from kdcompress.rundir import write_atomic
-from kdcompress.signature import arguments, problems
+from kdcompress.signature import arguments, keys, problems
 from kdcompress.types import Detector, Pair
 
 FORMAT = 1
@@ -45,7 +45,7 @@ class Manifest:
     architecture: str
     options: dict[str, Any]
     input_shape: tuple[int, ...]
-    threshold: float | None = None
+    threshold: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     data: dict[str, Any] = field(default_factory=dict)
     recipe: str = ""
     digest: str = ""
@@ -55,7 +55,7 @@ class Manifest:
     format: int = FORMAT
 
 
-_MANIFEST = pydantic.TypeAdapter(Manifest, config=pydantic.ConfigDict(allow_inf_nan=False))
+_MANIFEST = pydantic.TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def load(path: str | Path) -> Bundle:
         raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
     if manifest.architecture not in ARCHITECTURES:
         raise BundleError(
-            f"{path}: wants the {unknown('architecture', manifest.architecture, ARCHITECTURES)}; "
-            "give the plug-in that has it"
+            f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; give the plug-in that has it"
         )
     unfit = f"{path}: does not fit the architecture '{manifest.architecture}'"
     try:
@@ -148,7 +147,8 @@ def load(path: str | Path) -> Bundle:
         for name, part in pair.parts().items():
             _fill(part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
     except pydantic.ValidationError as error:
-        raise BundleError(f"{unfit}: {'; '.join(problems(error, 'options', manifest.options))}") from error
+        allowed = keys(ARCHITECTURES[manifest.architecture], "options")
+        raise BundleError(f"{unfit}: {'; '.join(problems(error, 'options', manifest.options, allowed))}") from error
     except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, InputError) as error:
         raise BundleError(f"{unfit}: {error}") from error
     return Bundle(manifest, pair)
@@ -160,8 +160,11 @@ def _check_shapes(manifest: Manifest, tensors: dict[str, Tensor]) -> None:
     Raises:
         BundleError: where names or shapes differ from those that the manifest's options give.
     """
-    with torch.device("meta"):
-        pair = _built(manifest.architecture, manifest.options, manifest.input_shape)
+    try:
+        with torch.device("meta"):
+            pair = _built(manifest.architecture, manifest.options, manifest.input_shape)
+    except RuntimeError:
+        return  # a plug-in that looks at values while it is built; filling its real tensors compares them too
     parts = pair.parts() if manifest.critic else {"detector": pair.detector}
     wanted = {f"{name}.{key}": tuple(v.shape) for name, part in parts.items() for key, v in part.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}

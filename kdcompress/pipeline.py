@@ -14,8 +14,7 @@ import torch
 
 from kdcompress import bundle, outcome
 from kdcompress import recipe as recipes
-from kdcompress.architectures import ARCHITECTURES
-from kdcompress.bundle import Bundle, Manifest
+from kdcompress.bundle import Bundle
 from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
 from kdcompress.engine.events import Event, Phase
@@ -23,18 +22,15 @@ from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe
 from kdcompress.errors import BundleError, InputError
 from kdcompress.outcome import Scored
-from kdcompress.profiling.counters import macs, params
+from kdcompress.planning import Planned, plan
 from kdcompress.recipe import Recipe, Ref, Student
 from kdcompress.reporting.files import write_run
 from kdcompress.resolve import resolve
-from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore, Target
+from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
 from kdcompress.signature import arguments
 from kdcompress.stage import Stage
-from kdcompress.strategies import STRATEGIES
-from kdcompress.students.width import solve
 from kdcompress.training import Course, Observe, seconds, train
-from kdcompress.types import Interface, Pair, Scorer, interface
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,11 @@ def run(
         if not rundir.reported():
             write_run(rundir)
         return Run(rundir, done)
+    planned = plan(recipe, rundir.digest, data, given)
     with _settings(recipe, rundir, place):
-        teacher = given or _trained_teacher(recipe, root, device, observe)
-        return _distil(Course(recipe, rundir, place, data.train, observe), data, teacher)
+        teacher, spent = (given, 0.0) if given is not None else _trained_teacher(recipe, root, device, observe)
+        course = Course(recipe, rundir, place, data.train, observe)
+        return _distil(course, data, planned, teacher, spent)
 
 
 def load_data(ref: Ref) -> OneClassData:
@@ -167,35 +165,25 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
     )
 
 
-def _trained_teacher(recipe: Recipe, root: Path, device: str, observe: Observe) -> Bundle | None:
+def _trained_teacher(recipe: Recipe, root: Path, device: str, observe: Observe) -> tuple[Bundle | None, float]:
+    """Return the teacher of a recipe, trained unless it was before, and how many seconds its training took."""
     own = teacher_recipe(recipe)
     if own is None:
-        return None
+        return None, 0.0
     trained = run(own, root, device=device, observe=lambda _, event: observe("teacher", event))
-    return bundle.load(trained.rundir.bundle("student"))
+    return bundle.load(trained.rundir.bundle("student")), sum(seconds(trained.rundir, "student").values())
 
 
-def _distil(course: Course, data: OneClassData, teacher: Bundle | None) -> Run:
+def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundle | None, taught_for: float) -> Run:
     """Train the student and its control, and compare them with their teacher."""
-    started = time.perf_counter()
     recipe, rundir, device = course.recipe, course.rundir, course.device
-    target = size(recipe.student, data.input_shape, teacher)
-    manifest = Manifest(
-        recipe.student.name,
-        {**recipe.student.options, "width": target.width},
-        data.input_shape,
-        data={key: value for key, value in recipe.data.model_dump().items() if key != "root"},
-        recipe=recipe.name,
-        digest=rundir.digest,
-        critic=teacher is None,
-    )
-    taught, alone = plan_stages(recipe, manifest, data, teacher)
     if teacher is not None:
         bundle.save(rundir.bundle("teacher"), teacher.manifest, teacher.pair)
     own_copy = replace(teacher, pair=copy.deepcopy(teacher.pair)) if teacher is not None else None
-    train(course, "student", taught, manifest, own_copy)
-    if recipe.control and taught != alone:
-        train(course, "control", alone, manifest)
+    train(course, "student", planned.taught, planned.manifest, own_copy)
+    if recipe.control and planned.taught != planned.alone:
+        train(course, "control", planned.alone, planned.manifest)
+    started = time.perf_counter()
     arms = [name for name in ("teacher", "teacher_after", "control", "student") if rundir.bundle(name).exists()]
     bundles = {name: bundle.load(rundir.bundle(name)) for name in arms}
     scores = {}
@@ -203,7 +191,7 @@ def _distil(course: Course, data: OneClassData, teacher: Bundle | None) -> Run:
         course.observe(name, Phase("scoring"))
         scores[name] = outcome.scored(one.detector, data, device)
     stages: dict[str, tuple[StageScore, ...]] = {
-        arm: _stage_scores(rundir, arm, taught, data, device) for arm in ("student", "control") if arm in arms
+        arm: _stage_scores(rundir, arm, planned.taught, data, device) for arm in ("student", "control") if arm in arms
     }
     course.observe("all", Phase("counting and timing"))
     profiles = outcome.costs({name: one.detector for name, one in bundles.items()}, data, device)
@@ -216,8 +204,8 @@ def _distil(course: Course, data: OneClassData, teacher: Bundle | None) -> Run:
         scores,
         profiles,
         stages,
-        target,
-        Seconds(stages=spent, total=sum(spent.values()) + time.perf_counter() - started),
+        planned.target,
+        Seconds(taught_for, spent, taught_for + sum(spent.values()) + time.perf_counter() - started),
     )
     return _finish(rundir, result, bundles, scores, data)
 
@@ -246,47 +234,3 @@ def _finish(
     rundir.write_result(result)
     write_run(rundir)
     return Run(rundir, result)
-
-
-def size(student: Student, input_shape: tuple[int, ...], teacher: Bundle | None) -> Target:
-    """Return the student's width: as given, or the largest that meets the target."""
-    metric, asked = student.target
-    if metric == "width":
-        return Target(metric, asked, asked, asked)
-
-    def cost(width: float) -> int:
-        detector = _on_meta(student.name, {**student.options, "width": width}, input_shape)
-        return params(detector) if metric == "params" else _macs(detector, input_shape)
-
-    reference = None
-    if metric == "macs_ratio":
-        assert teacher is not None, "a resolved recipe has a teacher where it has a ratio"
-        known = teacher.manifest
-        reference = _macs(_on_meta(known.architecture, known.options, input_shape), input_shape)
-    return solve(cost, metric, asked, reference)
-
-
-def _on_meta(architecture: str, options: dict[str, object], input_shape: tuple[int, ...]) -> torch.nn.Module:
-    with torch.device("meta"):
-        return ARCHITECTURES[architecture](input_shape, **options).detector
-
-
-def _macs(detector: torch.nn.Module, input_shape: tuple[int, ...]) -> int:
-    return macs(Scorer(detector), torch.zeros(1, *input_shape, dtype=torch.uint8, device="meta"))  # type: ignore[arg-type]
-
-
-def plan_stages(
-    recipe: Recipe, manifest: Manifest, data: OneClassData, teacher: Bundle | None
-) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
-    """Return the student's stages and those of its control."""
-    ref = recipe.strategy
-    assert ref is not None, "a resolved recipe has a strategy"
-    build = STRATEGIES[ref.name]
-    options = arguments(build, ref.options)
-    pair = bundle.build(manifest.architecture, manifest.options, manifest.input_shape, seed=0)
-    student, other = _interface(pair, data), _interface(teacher.pair, data) if teacher is not None else None
-    return build(student, other, **options), build(student, None, **options)
-
-
-def _interface(pair: Pair, data: OneClassData) -> Interface:
-    return interface(pair, data.train[:2])

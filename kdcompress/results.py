@@ -164,7 +164,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall-clock time of the parts of a run; ``stages`` are the student's and the control's."""
+    """Wall-clock time of training, ``stages`` being the student's and the control's; ``total`` is with evaluation.
+
+    Time between a stop and its continuation is left out.
+    """
 
     teacher: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)

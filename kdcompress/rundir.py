@@ -184,7 +184,8 @@ class RunDir:
         for name, values in scores.items():
             if values.dtype.hasobject:
                 raise TypeError(f"{name}: scores are numbers; objects would be pickled")
-        np.savez_compressed(buffer, **scores)
+        # Not by allow_pickle=False: a numpy that does not know the argument would save it as an array.
+        np.savez_compressed(buffer, **scores)  # type: ignore[arg-type]
         write_atomic(self.path / "scores.npz", buffer.getvalue())
 
     def scores(self) -> dict[str, np.ndarray[Any, Any]]:

@@ -16,7 +16,7 @@ LAYERS = [
     {"stage"},
     {"architectures", "data", "losses", "profiling"},
     {"bundle", "strategies", "engine", "evaluation", "students"},
-    {"resolve", "environment", "outcome", "reporting"},
+    {"resolve", "environment", "outcome", "reporting", "planning"},
     {"training"},
     {"pipeline"},
     {"api"},

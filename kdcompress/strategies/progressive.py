@@ -44,7 +44,7 @@ def progressive(
     teacher: Interface | None,
     *,
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = (
-        Step("frozen", gan=False, epochs=20, learning_rate=2e-3),
+        Step("frozen", gan=True, epochs=20, learning_rate=2e-3),
         Step("joint", gan=True, epochs=3, learning_rate=1e-3),
     ),
     batch_size: Annotated[int, Field(ge=1)] = 64,

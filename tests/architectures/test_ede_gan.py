@@ -65,7 +65,9 @@ def test_options(norm, depth):
 
 
 def test_norms_cost_no_macs():
-    costs = {macs(Scorer(BUILD((1, 16, 16), base=4, norm=norm).detector), raw((1, 16, 16), 1)) for norm in ("batch", "none")}
+    costs = {
+        macs(Scorer(BUILD((1, 16, 16), base=4, norm=norm).detector), raw((1, 16, 16), 1)) for norm in ("batch", "none")
+    }
     assert len(costs) == 1
 
 
@@ -115,7 +117,9 @@ def test_channels_double_up_to_eight_times():
     assert ladder(4, 6, 1.0) == [4, 8, 16, 32, 32, 32]
 
 
-@pytest.mark.parametrize(("size", "depth"), [((8, 8), 1), ((28, 28), 3), ((32, 32), 3), ((256, 256), 6), ((13, 200), 2)])
+@pytest.mark.parametrize(
+    ("size", "depth"), [((8, 8), 1), ((28, 28), 3), ((32, 32), 3), ((256, 256), 6), ((13, 200), 2)]
+)
 def test_the_innermost_map_has_a_shorter_side_of_three_to_five(size, depth):
     assert depth_for(size, None) == depth
     assert 3 <= min(halved(size, depth)[-1]) <= 5

@@ -57,7 +57,10 @@ def test_by_default_it_is_the_papers_two_steps():
 
 
 def test_steps_keep_their_epochs_rates_and_schedules():
-    steps = (Step("frozen", epochs=3, learning_rate=0.1), Step("joint", epochs=4, schedule="constant", teacher_learning_rate=0.2))
+    steps = (
+        Step("frozen", epochs=3, learning_rate=0.1),
+        Step("joint", epochs=4, schedule="constant", teacher_learning_rate=0.2),
+    )
     first, second = PROGRESSIVE(GAN, GAN, steps=steps, batch_size=5, averaging=0.9)
     assert (first.epochs, second.epochs) == (3, 4)
     assert (first.schedule, second.schedule) == (cosine, constant)

@@ -1,0 +1,94 @@
+"""What a run is going to train, known before anything is trained: so wrong input costs nobody an hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.bundle import Bundle, Manifest
+from kdcompress.data.one_class import OneClassData
+from kdcompress.profiling.counters import macs, params
+from kdcompress.recipe import Recipe, Ref
+from kdcompress.results import Target
+from kdcompress.signature import arguments
+from kdcompress.stage import Stage
+from kdcompress.strategies import STRATEGIES
+from kdcompress.students.width import solve
+from kdcompress.types import Interface, Pair, Scorer, interface
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The student, and the stages of its training and of its control's."""
+
+    manifest: Manifest
+    target: Target
+    taught: tuple[Stage, ...]
+    alone: tuple[Stage, ...]
+
+
+def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) -> Planned:
+    """Return what a resolved recipe trains; ``given`` is the teacher where it comes from a bundle.
+
+    Nothing is computed: networks are built without memory for their weights.
+
+    Raises:
+        InputError: where the student cannot have the wanted size, or the two sides do not fit.
+    """
+    raw = torch.empty((2, *data.input_shape), dtype=data.train.dtype, device="meta")
+    source = recipe.teacher.architecture if recipe.teacher is not None else None
+    known = _meta(source.name, source.options, raw) if source is not None else None
+    if given is not None:
+        known = _meta(given.manifest.architecture, given.manifest.options, raw)
+        known = known if given.pair.critic is not None else Pair(known.detector)
+    target = _size(recipe, raw, known)
+    options = {**recipe.student.options, "width": target.width}
+    manifest = Manifest(
+        recipe.student.name,
+        options,
+        data.input_shape,
+        data={key: value for key, value in recipe.data.model_dump().items() if key != "root"},
+        recipe=recipe.name,
+        digest=digest,
+        critic=known is None,
+    )
+    student = interface(_meta(recipe.student.name, options, raw), raw)
+    taught = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
+    return Planned(manifest, target, taught, _stages(recipe.strategy, student, None))
+
+
+def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
+    """Return the student's width: as given, or the largest that meets the target."""
+    student = recipe.student
+    metric, asked = student.target
+    if metric == "width":
+        return Target(metric, asked, asked, asked)
+
+    def cost(width: float) -> int:
+        pair = _meta(student.name, {**student.options, "width": width}, raw)
+        return params(pair.detector) if metric == "params" else _macs(pair, raw)
+
+    reference = None
+    if metric == "macs_ratio":
+        assert teacher is not None, "a resolved recipe has a teacher where it has a ratio"
+        reference = _macs(teacher, raw)
+    return solve(cost, metric, asked, reference)
+
+
+def _meta(architecture: str, options: dict[str, Any], raw: Tensor) -> Pair:
+    with torch.device("meta"):
+        return ARCHITECTURES[architecture](tuple(raw.shape[1:]), **options)
+
+
+def _macs(pair: Pair, raw: Tensor) -> int:
+    return macs(Scorer(pair.detector), raw[:1])
+
+
+def _stages(ref: Ref | None, student: Interface, teacher: Interface | None) -> tuple[Stage, ...]:
+    assert ref is not None, "a resolved recipe has a strategy"
+    build = STRATEGIES[ref.name]
+    return build(student, teacher, **arguments(build, ref.options))

@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+import pytest
+
+FAST = [["--help"], ["list"], ["list", "recipes"], ["distill", "--help"], ["check", "digits", "--syntax"]]
+
+
+@pytest.mark.parametrize("arguments", FAST, ids=" ".join)
+def test_what_must_start_fast_does_not_load_torch(arguments):
+    """A time would depend on the machine; what makes it long does not."""
+    code = (
+        "import sys\nfrom kdcompress.__main__ import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print(sorted({'torch', 'sklearn', 'matplotlib', 'scipy', 'torchvision'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def test_help_does_not_even_load_pydantic():
+    code = (
+        "import sys\nfrom kdcompress.__main__ import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'pydantic', 'numpy', 'rich', 'yaml'} & set(sys.modules)), file=sys.stderr)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr == "[]\n"
