@@ -293,7 +293,7 @@ def _merged(default: Any, given: Any) -> Any:  # noqa: ANN401
     if not isinstance(given, dict) or not isinstance(default, dict):
         return default if given is None else given
     same = given.get("name", default.get("name")) == default.get("name")
-    return {**default, **given} if same else given
+    return {**given, **{key: value for key, value in default.items() if key not in given}} if same else given
 
 
 def _keys() -> dict[str, list[str]]:

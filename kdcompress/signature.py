@@ -113,6 +113,8 @@ def _text(one: Any, path: tuple[str, ...], allowed: Mapping[str, list[str]]) -> 
         message = f"input should be a mapping of keys{_such_as(names, given)}"
     elif kind in {"tuple_type", "list_type"}:
         message = "input should be a list"
+    elif kind == "int_parsing_size":
+        message = "input should be a smaller integer"
     else:
         # What follows the comma says why Python could not convert it.
         text = str(one["msg"])

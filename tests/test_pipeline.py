@@ -13,7 +13,7 @@ from kdcompress import rundir as rundirs
 from kdcompress.bundle import load
 from kdcompress.engine.events import EpochDone, StageDone
 from kdcompress.errors import InputError
-from kdcompress.evaluation import score
+from kdcompress.evaluation import score, threshold
 from kdcompress.pipeline import load_data, resolve_written, run
 from kdcompress.profiling.counters import macs
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
@@ -111,6 +111,9 @@ def test_what_is_saved_is_what_was_scored_and_counted(done):
     for name in ("teacher", "teacher_after", "control", "student"):
         detector = load(done.rundir.bundle(name)).detector
         assert score(detector, data.test).tolist() == done.rundir.scores()[name].tolist()
+        held_out = done.rundir.scores()[f"validation_{name}"]
+        assert score(detector, data.validation).tolist() == held_out.tolist()
+        assert getattr(done.result, name).threshold == threshold(held_out, 0.05)
         assert macs(Scorer(detector), data.test[:1]) == getattr(done.result, name).macs
 
 
@@ -231,7 +234,15 @@ def test_a_process_killed_outright_continues_to_the_same_bits(done, tmp_path, ro
     assert bits(again) == bits(done)
 
 
-def test_the_control_starts_from_the_students_weights_and_has_its_budget(tmp_path):
+def test_the_control_starts_from_the_students_weights(tmp_path):
+    """At a learning rate that moves nothing, both are still what they began as."""
+    still = {"teacher": "frozen", "gan": True, "epochs": 1, "learning_rate": 1e-30}
+    finished = run(tiny(strategy={"name": "progressive", "batch_size": 16, "steps": [still]}), tmp_path)
+    assert finished.rundir.scores()["student"].tolist() == finished.rundir.scores()["control"].tolist()
+    assert finished.result.kd_gain == 0
+
+
+def test_the_control_has_the_students_budget(tmp_path):
     seen = {"student": [], "control": []}
 
     def observe(arm, event):

@@ -68,6 +68,20 @@ def test_simultaneous_updates_equal_one_backward_of_detached_losses():
         torch.testing.assert_close(value, critic.state_dict()[name], msg=name)
 
 
+def test_a_distillation_step_is_adam_on_the_distance_to_the_teacher():
+    student, teacher = pair(1, critic=False), pair(2, critic=False)
+    reference = copy.deepcopy(student.detector)
+    raw = samples(8)
+    run((stage(update(STUDENT, *distil(0.5)), epochs=1),), student, teacher, raw=raw)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01, betas=(0.5, 0.999))
+    ours, theirs = reference(raw), {name: value.detach() for name, value in teacher.detector(raw).items()}
+    loss = 0.5 * (ours["latent"] - theirs["latent"]).square().mean()
+    (loss + 0.5 * (ours["reconstruction"] - theirs["reconstruction"]).abs().mean()).backward()
+    optimizer.step()
+    for name, value in student.detector.state_dict().items():
+        torch.testing.assert_close(value, reference.state_dict()[name], msg=name)
+
+
 @pytest.mark.parametrize(
     ("updates", "moved"),
     [
@@ -229,6 +243,14 @@ def test_an_epoch_sees_every_sample_once_and_leaves_out_the_remainder():
         assert len(rows) == 16
         assert rows <= {tuple(row.tolist()) for row in raw}
     assert not torch.equal(seen[0], seen[2])
+
+
+def test_every_stage_has_its_own_order_of_batches():
+    seen = []
+    spy = Loss(lambda own, other: seen.append(own.x.clone()) or own.outputs["latent"].sum(), outputs=("latent",))
+    one = stage(update(STUDENT, Term("spy", spy)), epochs=1, batch_size=20)
+    run((one, one), pair(1, critic=False), raw=samples(20))
+    assert not torch.equal(seen[0], seen[1])
 
 
 def test_fewer_samples_than_a_batch_are_one_batch():

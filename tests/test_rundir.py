@@ -1,0 +1,393 @@
+import errno
+import os
+import pickle
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdcompress.errors import InputError
+from kdcompress.results import Arm, DataSummary, Named, Result, StageScore
+from kdcompress.rundir import RunDir, write_atomic
+
+ARM = Arm(
+    0.9, (0.8, 0.95), 0.7, 0.2, 60, 1.5, 0.05, 0.6, 100, 2000, 400, {"batch_1": 0.1}, 4096, (StageScore("a", 0.1),)
+)
+RESULT = Result(
+    "r", "0123", 3, DataSummary("digits", 8, 80, 27, 70, 649, (1, 8, 8)), Named("scratch"), Named("ede_gan"), ARM
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir.open(tmp_path, "r", "0123")
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class Full:
+    """A file on a full disk: so much is written, no more."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def failing(code):
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.fixture(params=["replace", "fsync", "open", "write"])
+def strike(request, monkeypatch):
+    """Return a function that makes one part of every write fail, and returns what the system says of it."""
+
+    def strike():
+        if request.param == "write":
+            real = Path.open
+            monkeypatch.setattr(
+                Path, "open", lambda path, mode="r": Full(real(path, mode)) if "w" in mode else real(path, mode)
+            )
+            return os.strerror(errno.ENOSPC)
+        code = {"replace": errno.EIO, "fsync": errno.ENOSPC, "open": errno.EACCES}[request.param]
+        monkeypatch.setattr(Path if request.param == "open" else os, request.param, failing(code))
+        return os.strerror(code)
+
+    return strike
+
+
+class TestWriteAtomic:
+    def test_it_writes_and_makes_folders(self, tmp_path):
+        path = tmp_path / "a" / "b.json"
+        for data in (b"one", b"", b"three" * 100_000):
+            write_atomic(path, data)
+            assert path.read_bytes() == data
+        assert files(tmp_path) == ["a/b.json"]
+
+    def test_a_failure_leaves_the_old_content_and_no_litter(self, tmp_path, strike, monkeypatch):
+        path = tmp_path / "b.json"
+        path.write_bytes(b"old")
+        said = strike()
+        with pytest.raises(InputError, match=f"b.json: cannot write: {said}") as caught:
+            write_atomic(path, b"new content")
+        monkeypatch.undo()
+        assert caught.value.exit_code == 2
+        assert path.read_bytes() == b"old"
+        assert files(tmp_path) == ["b.json"]
+
+    def test_an_interruption_leaves_the_old_content_and_no_litter(self, tmp_path, monkeypatch):
+        def interrupt(_):
+            raise KeyboardInterrupt
+
+        path = tmp_path / "b.json"
+        path.write_bytes(b"old")
+        monkeypatch.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomic(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert files(tmp_path) == ["b.json"]
+
+    def test_the_content_is_on_the_disk_before_it_has_its_name(self, tmp_path, monkeypatch):
+        calls = []
+        sync, replace = os.fsync, os.replace
+        monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(("sync", os.fstat(fd).st_size)), sync(fd)))
+        monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("replace", b.name)), replace(a, b)))
+        write_atomic(tmp_path / "b.json", b"12345")
+        assert calls == [("sync", 5), ("replace", "b.json")]
+
+    @pytest.mark.parametrize("path", ["way/b.json", "way/c/b.json"])
+    def test_a_file_in_the_way_of_a_folder_is_named(self, tmp_path, path):
+        (tmp_path / "way").write_text("")
+        with pytest.raises(InputError, match="b.json: cannot write: (Not a directory|File exists)"):
+            write_atomic(tmp_path / path, b"")
+        assert files(tmp_path) == ["way"]
+
+    def test_a_folder_in_the_way_of_a_file_is_named(self, tmp_path):
+        (tmp_path / "b.json").mkdir()
+        with pytest.raises(InputError, match="b.json: cannot write: Is a directory"):
+            write_atomic(tmp_path / "b.json", b"")
+        assert files(tmp_path) == []
+
+    def test_others_may_read_it_as_any_other_file(self, tmp_path):
+        (tmp_path / "plain").write_bytes(b"")
+        write_atomic(tmp_path / "atomic", b"")
+        modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
+        assert len(modes) == 1
+
+
+class TestOpen:
+    def test_a_run_is_named_by_recipe_and_digest(self, tmp_path):
+        assert RunDir.open(tmp_path / "runs", "r", "0123").path == tmp_path / "runs" / "r" / "0123"
+        assert RunDir.open(tmp_path / "runs", "r", "0123").digest == "0123"
+
+    def test_fresh_runs_stand_beside_and_the_newest_is_resumed(self, tmp_path):
+        assert [
+            RunDir.open(tmp_path, "r", "0123", fresh=fresh).digest for fresh in (True, False, True, False, True)
+        ] == [
+            *("0123", "0123", "0123-2", "0123-2", "0123-3"),
+        ]
+        for number in range(4, 12):
+            assert RunDir.open(tmp_path, "r", "0123", fresh=True).digest == f"0123-{number}"
+        assert RunDir.open(tmp_path, "r", "0123").digest == "0123-11"
+
+    @pytest.mark.parametrize("name", ["0123-x", "01234", "0123-2-3", "x0123-5", "0123-"])
+    def test_other_folders_do_not_count(self, tmp_path, name):
+        (tmp_path / "r" / name).mkdir(parents=True)
+        assert RunDir.open(tmp_path, "r", "0123").digest == "0123"
+        assert RunDir.open(tmp_path, "r", "0123", fresh=True).digest == "0123-2"
+
+    def test_a_fresh_run_deletes_nothing(self, run, tmp_path):
+        run.write_recipe("a: 1")
+        fresh = RunDir.open(tmp_path, "r", "0123", fresh=True)
+        assert (run.recipe(), files(fresh.path)) == ("a: 1", [])
+
+    @pytest.mark.parametrize("place", ["", "r", "r/0123"])
+    def test_a_file_in_the_way_is_named(self, tmp_path, place):
+        way = tmp_path / "runs" / place
+        way.parent.mkdir(parents=True, exist_ok=True)
+        way.write_text("mine")
+        with pytest.raises(InputError, match=f"--out {tmp_path / 'runs'}: cannot make {way}") as caught:
+            RunDir.open(tmp_path / "runs", "r", "0123")
+        assert caught.value.exit_code == 2
+        assert way.read_text() == "mine"
+
+    @pytest.mark.parametrize("call", ["os.mkdir", "os.listdir"])
+    def test_a_closed_folder_is_named(self, tmp_path, monkeypatch, call):
+        (tmp_path / "r").mkdir()
+        # Root may do everything, so the system is made to say no.
+        monkeypatch.setattr(call, failing(errno.EACCES))
+        with pytest.raises(InputError, match=f"--out {tmp_path}: cannot make .*: Permission denied"):
+            RunDir.open(tmp_path, "r", "0123")
+
+    def test_a_run_that_cannot_be_written_to_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(InputError, match=f"--out {tmp_path}: cannot write to .*0123: permission denied"):
+            RunDir.open(tmp_path, "r", "0123")
+
+    def test_an_existing_run_needs_a_result(self, run, tmp_path):
+        with pytest.raises(InputError, match="0123: not a finished run: there is no result.json in it"):
+            RunDir.existing(run.path)
+        with pytest.raises(InputError, match="nowhere: not a finished run"):
+            RunDir.existing(tmp_path / "nowhere")
+        run.write_result(RESULT)
+        assert RunDir.existing(run.path) == run
+
+
+class TestHistory:
+    def row(self, arm, stage, epoch, **more):
+        return {"arm": arm, "stage": stage, "epoch": epoch, **more}
+
+    def test_rows_come_back_in_order(self, run):
+        assert run.history() == ()
+        rows = [self.row(arm, "s", epoch, loss=0.1 + epoch) for arm in ("student", "control") for epoch in range(3)]
+        for row in rows:
+            run.add_history(row)
+        assert list(run.history()) == rows
+
+    def test_a_row_of_the_same_place_is_replaced(self, run):
+        for row in (self.row("a", "s", 1), self.row("a", "s", 2, loss=1), self.row("b", "s", 2), self.row("a", "t", 2)):
+            run.add_history(row)
+        run.add_history(self.row("a", "s", 2, loss=5))
+        assert list(run.history()) == [
+            *(self.row("a", "s", 1), self.row("b", "s", 2), self.row("a", "t", 2), self.row("a", "s", 2, loss=5)),
+        ]
+
+    def test_a_last_line_that_was_cut_off_is_left_out_and_written_anew(self, run):
+        rows = [self.row("a", "é", epoch) for epoch in range(3)]
+        for row in rows:
+            run.add_history(row)
+        path = run.path / "history.jsonl"
+        whole = path.read_bytes()
+        for cut in range(1, len(whole.splitlines(keepends=True)[-1])):
+            path.write_bytes(whole[:-cut])
+            kept = list(run.history())
+            assert kept == (rows if cut == 1 else rows[:2])
+        run.add_history(rows[2])
+        assert path.read_bytes() == whole
+
+    @pytest.mark.parametrize("line", ["{", "", "\xff", "[1]", "3", '{"arm"'])
+    def test_any_other_damage_is_named_with_its_line(self, run, line):
+        path = run.path / "history.jsonl"
+        path.write_bytes(b'{"arm": "a"}\n' + line.encode("latin-1") + b'\n{"arm": "b"}\n')
+        with pytest.raises(InputError, match=r"history.jsonl: line 2 is not (a )?JSON"):
+            run.history()
+
+    def test_a_failed_write_loses_no_row(self, run, strike, monkeypatch):
+        run.add_history(self.row("a", "s", 0))
+        strike()
+        with pytest.raises(InputError, match="history.jsonl: cannot"):
+            run.add_history(self.row("a", "s", 1))
+        monkeypatch.undo()
+        assert list(run.history()) == [self.row("a", "s", 0)]
+
+
+class TestCheckpoint:
+    def test_it_is_kept_until_it_is_cleared(self, run):
+        slot = run.checkpoint("student")
+        assert slot.read() is None
+        slot.write(b"one", {"stage": "s", "epoch": 1})
+        slot.write(b"two", {"stage": "s", "epoch": 2})
+        assert slot.read() == b"two"
+        assert [row["epoch"] for row in run.history()] == [1, 2]
+        assert {row["arm"] for row in run.history()} == {"student"}
+        assert run.checkpoint("control").read() is None
+        slot.clear()
+        slot.clear()
+        assert slot.read() is None
+        assert len(run.history()) == 2
+
+    def test_a_row_without_its_checkpoint_is_written_anew(self, run, monkeypatch):
+        slot = run.checkpoint("student")
+        slot.write(b"one", {"stage": "s", "epoch": 1})
+        real = os.replace
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", lambda a, b: failing(errno.EIO)() if "student" in b.name else real(a, b))
+            with pytest.raises(InputError, match="cannot write"):
+                slot.write(b"two", {"stage": "s", "epoch": 2, "loss": 1})
+        assert slot.read() == b"one"
+        slot.write(b"two", {"stage": "s", "epoch": 2, "loss": 2})
+        assert [row.get("loss") for row in run.history()] == [None, 2]
+
+
+class TestScores:
+    def test_they_come_back_to_the_bit(self, run):
+        scores = {
+            "labels": np.array([0, 1, 1]),
+            "student": np.array([1e-300, -0.0, np.nextafter(1, 2)]),
+            "teacher": np.float32([0.1, 3e38, 1e-45]),
+            "empty": np.zeros((0,)),
+        }
+        run.write_scores(scores)
+        found = run.scores()
+        assert found.keys() == scores.keys()
+        for name, values in scores.items():
+            assert found[name].dtype == values.dtype
+            assert found[name].tobytes() == values.tobytes()
+
+    def test_objects_are_not_pickled(self, run):
+        with pytest.raises(TypeError, match="student: scores are numbers"):
+            run.write_scores({"student": np.array([print], dtype=object)})
+        assert files(run.path) == []
+
+    def test_no_pickle_is_read(self, run, tmp_path):
+        (tmp_path / "mark").mkdir()
+        bomb = np.array([Bomb(tmp_path / "mark")], dtype=object)
+        np.savez(run.path / "scores.npz", student=bomb)
+        with pytest.raises(InputError, match="scores.npz: damaged, or not scores"):
+            run.scores()
+        assert (tmp_path / "mark").exists()
+        np.load(run.path / "scores.npz", allow_pickle=True)["student"]
+        assert not (tmp_path / "mark").exists(), "the bomb is a dud"
+
+    @pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-40], lambda _: b"text", pickle.dumps])
+    def test_damage_is_named(self, run, damage):
+        run.write_scores({"student": np.arange(50.0)})
+        path = run.path / "scores.npz"
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(InputError, match="scores.npz: damaged, or not scores"):
+            run.scores()
+
+    def test_a_flipped_byte_is_found(self, run):
+        run.write_scores({"student": np.random.default_rng(0).random(500)})
+        path = run.path / "scores.npz"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="scores.npz: damaged, or not scores"):
+            run.scores()
+
+    def test_missing_scores_are_named(self, run):
+        with pytest.raises(InputError, match="scores.npz: cannot read: No such file"):
+            run.scores()
+
+
+class Bomb:
+    """Removes a folder when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.rmdir, (str(self.mark),)
+
+
+class TestResult:
+    def test_it_comes_back_equal_and_ends_the_run(self, run):
+        assert run.result() is None
+        run.write_result(RESULT)
+        assert run.result() == RESULT
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "not JSON"),
+            ('{"schema": 1,', "not JSON"),
+            ("\xff", "not a text file"),
+            ("[" * 100_000, "not JSON"),
+            ("[]", "expected a JSON object"),
+            ("{}", "not a result of this version: recipe: missing; digest: missing"),
+            ('{"recipe": 3}', "recipe: input should be a valid string, not 3"),
+        ],
+    )
+    def test_damage_is_named_with_its_file(self, run, text, said):
+        path = run.path / "result.json"
+        path.write_bytes(text.encode("latin-1"))
+        with pytest.raises(InputError, match=said) as caught:
+            run.result()
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+    def test_a_result_that_is_no_json_is_not_written(self, run):
+        wrong = Result(**{**vars(RESULT), "kd_gain": float("nan")})
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            run.write_result(wrong)
+        assert files(run.path) == []
+
+
+def test_the_environment_comes_back(run):
+    assert run.environment() == {}
+    run.write_environment({"threads": 1, "plans": {"a": {"b": [1]}}})
+    assert run.environment() == {"threads": 1, "plans": {"a": {"b": [1]}}}
+
+
+def test_a_recipe_that_is_missing_or_damaged_is_named(run):
+    with pytest.raises(InputError, match="recipe.yaml: cannot read: No such file"):
+        run.recipe()
+    (run.path / "recipe.yaml").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="recipe.yaml: damaged"):
+        run.recipe()
+
+
+def test_a_run_is_reported_when_both_forms_are_there(run):
+    assert not run.reported()
+    run.write_report("é", "<p>")
+    assert run.reported()
+    (run.path / "report.md").unlink()
+    assert not run.reported()
+
+
+def test_the_contracts_file_names(run):
+    run.write_recipe("a: 1")
+    run.write_environment({})
+    run.add_history({"arm": "a"})
+    run.write_scores({"labels": np.zeros(1)})
+    run.write_result(RESULT)
+    run.write_report("", "")
+    assert {*files(run.path), *(run.bundle(name).name for name in ("teacher", "student", "control"))} == {
+        *("recipe.yaml", "environment.json", "history.jsonl", "scores.npz", "result.json", "report.md", "report.html"),
+        *("teacher.safetensors", "student.safetensors", "control.safetensors"),
+    }
