@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test check types format clean
+.PHONY: demo test check lint types layers format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kdcompress distill digits
@@ -12,15 +12,17 @@ demo: $(VENV)/.installed
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.tested
+check: lint types layers test
+
+lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(MAKE) types
-	$(BIN)/python -m pytest tests/test_layers.py
-	$(BIN)/python -m pytest --ignore tests/test_layers.py
 
 types: $(VENV)/.tested
 	$(BIN)/mypy
+
+layers: $(VENV)/.tested
+	$(BIN)/python -m pytest tests/test_layers.py
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .

@@ -83,9 +83,8 @@ def run(
         return Run(rundir, done)
     planned = plan(recipe, rundir.digest, data, given)
     with _settings(recipe, rundir, place):
-        teacher, spent = (given, 0.0) if given is not None else _trained_teacher(recipe, root, device, observe)
         course = Course(recipe, rundir, place, data.train, observe)
-        return _distil(course, data, planned, teacher, spent)
+        return _distil(course, data, planned, given or _trained_teacher(course, root, device))
 
 
 def load_data(ref: Ref) -> OneClassData:
@@ -165,16 +164,17 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
     )
 
 
-def _trained_teacher(recipe: Recipe, root: Path, device: str, observe: Observe) -> tuple[Bundle | None, float]:
-    """Return the teacher of a recipe, trained unless it was before, and how many seconds its training took."""
-    own = teacher_recipe(recipe)
+def _trained_teacher(course: Course, root: Path, device: str) -> Bundle | None:
+    """Return the teacher of a recipe, trained unless it was before; its history becomes part of this run's."""
+    own = teacher_recipe(course.recipe)
     if own is None:
-        return None, 0.0
-    trained = run(own, root, device=device, observe=lambda _, event: observe("teacher", event))
-    return bundle.load(trained.rundir.bundle("student")), sum(seconds(trained.rundir, "student").values())
+        return None
+    trained = run(own, root, device=device, observe=lambda _, event: course.observe("teacher", event))
+    course.rundir.add_history(*({**row, "arm": "teacher"} for row in trained.rundir.history()))
+    return bundle.load(trained.rundir.bundle("student"))
 
 
-def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundle | None, taught_for: float) -> Run:
+def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundle | None) -> Run:
     """Train the student and its control, and compare them with their teacher."""
     recipe, rundir, device = course.recipe, course.rundir, course.device
     if teacher is not None:
@@ -195,6 +195,7 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
     }
     course.observe("all", Phase("counting and timing"))
     profiles = outcome.costs({name: one.detector for name, one in bundles.items()}, data, device)
+    taught_for = sum(seconds(rundir, "teacher").values())
     spent = {f"{arm}: {name}": value for arm in ("student", "control") for name, value in seconds(rundir, arm).items()}
     result = outcome.result(
         recipe,

@@ -155,10 +155,11 @@ class RunDir:
         """Return what the run computes with, or nothing yet."""
         return self._read_json("environment.json") or {}
 
-    def add_history(self, row: Mapping[str, Any]) -> None:
-        """Add a row; one of the same arm, stage and epoch that a stopped run left behind is replaced."""
-        rows = [old for old in self.history() if _place(old) != _place(row)]
-        lines = [json.dumps(one) for one in (*rows, row)]
+    def add_history(self, *rows: Mapping[str, Any]) -> None:
+        """Add rows; those of the same arm, stage and epoch that a stopped run left behind are replaced."""
+        new = {_place(row) for row in rows}
+        kept = [old for old in self.history() if _place(old) not in new]
+        lines = [json.dumps(one) for one in (*kept, *rows)]
         write_atomic(self.path / "history.jsonl", ("\n".join(lines) + "\n").encode())
 
     def history(self) -> tuple[dict[str, Any], ...]:

@@ -14,7 +14,7 @@ from kdcompress.bundle import load
 from kdcompress.engine.events import EpochDone, StageDone
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score, threshold
-from kdcompress.pipeline import load_data, resolve_written, run
+from kdcompress.pipeline import load_data, resolve_written, run, teacher_recipe
 from kdcompress.profiling.counters import macs
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
 from kdcompress.types import Scorer
@@ -141,6 +141,17 @@ def test_the_resolved_recipe_gives_the_same_run(done, tmp_path):
 
     recipe, _ = resolve_written(parse(plain), "recipe")
     assert recipe == resolve_written(tiny(), "recipe")[0]
+
+
+def test_the_teachers_own_recipe_gives_the_teacher(done, tmp_path):
+    """Training it by itself and training it on the way to a student are one run with one digest."""
+    recipe, _ = resolve_written(tiny(), "recipe")
+    own = teacher_recipe(recipe)
+    alone = run(own, tmp_path)
+    assert done.rundir.path.parent.parent.joinpath(own.name, alone.rundir.path.name, "result.json").exists()
+    assert alone.rundir.scores()["student"].tolist() == done.rundir.scores()["teacher"].tolist()
+    assert done.result.seconds.teacher > 0
+    assert len([row for row in done.rundir.history() if row["arm"] == "teacher"]) == 2
 
 
 def test_two_runs_give_the_same_bits(done, tmp_path):
@@ -289,7 +300,7 @@ def test_another_latent_size_is_trained_through_a_projection_that_is_not_exporte
     assert manifest.options["latent"] == 3
     keys = load(finished.rundir.bundle("student")).detector.state_dict()
     assert not [key for key in keys if "projection" in key or "maps" in key]
-    assert {row["arm"] for row in finished.rundir.history()} == {"student", "control"}
+    assert {row["arm"] for row in finished.rundir.history()} == {"teacher", "student", "control"}
 
 
 def test_data_without_anomalies_give_null_auroc_and_everything_else(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def test_more_budget_never_gives_a_narrower_student():
         (3, "macs_ratio", 500, 1000, r"\(allowed: at most 333.33,"),
         (1, "macs_ratio", 5e7, 12_345_678, r"student.macs_ratio: 50000000 .* \(allowed: at most 12345678,"),
         (7, "macs_ratio", 1e9, 8_641_976, r"\(allowed: at most 1234568,"),
-        (70, "macs_ratio", 1e9, 86_419_753, r"\(allowed: at most 1234567.9,"),
+        (70, "macs_ratio", 1e9, 86_419_754, r"\(allowed: at most 1234567.91,"),
     ],
 )
 def test_what_cannot_be_reached_is_named_with_what_can(narrowest, metric, asked, reference, said):
@@ -142,7 +142,7 @@ class TestEdeGan:
     def channels(self, width):
         return ladder(self.OPTIONS["base"], 2, width)
 
-    @pytest.mark.parametrize("ratio", [1.0, 3.0, 12.5, 40.0])
+    @pytest.mark.parametrize("ratio", [1.0, 3.0, 12.5, 30.0])
     def test_the_next_wider_student_costs_too_much(self, ratio):
         full = self.cost(1.0)
         found = solve(self.cost, "macs_ratio", ratio, full)
