@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from kdcompress.engine import plan as plans
+from kdcompress.engine.plan import Plan, choose, device_for
+from kdcompress.errors import InputError
+from tests.engine.nets import pair, same, samples, weights
+
+LABELS = ["fp32 contiguous", "fp32 channels_last", "bf16 contiguous", "bf16 channels_last"]
+
+
+class Conv(torch.nn.Module):
+    """A detector for images [N, 1, 6, 6] with a buffer that training moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return {"map": self.norm(self.conv(x))}
+
+
+def images():
+    torch.manual_seed(0)
+    from kdcompress.types import Pair
+
+    return Pair(Conv()), torch.randn(4, 1, 6, 6)
+
+
+def timed(monkeypatch, milliseconds):
+    monkeypatch.setattr(plans, "_milliseconds", lambda pair, x, plan: milliseconds[plans._label(plan)])
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([10.0, 9.5, 9.9, 9.6], Plan("fp32", False)),  # within noise of plain float32
+        ([10.0, 12.0, 6.0, 7.0], Plan("bf16", False)),
+        ([10.0, 5.0, 6.0, 7.0], Plan("fp32", True)),
+        ([10.0, 12.0, 6.0, 5.0], Plan("bf16", True)),
+    ],
+)
+def test_the_fastest_is_taken_if_it_is_worth_it(monkeypatch, times, expected):
+    timed(monkeypatch, dict(zip(LABELS, times, strict=True)))
+    two, x = images()
+    found = choose(two, x, precision="auto", channels_last="auto", known={})
+    assert (found.precision, found.channels_last) == (expected.precision, expected.channels_last)
+    assert dict(found.measured_ms) == dict(zip(LABELS, times, strict=True))
+
+
+def test_what_is_asked_for_is_not_measured(monkeypatch):
+    monkeypatch.setattr(plans, "_milliseconds", None)
+    two, x = images()
+    assert choose(two, x, precision="bf16", channels_last=True, known={}) == Plan("bf16", True)
+
+
+def test_half_of_the_choice_can_be_fixed(monkeypatch):
+    timed(monkeypatch, dict(zip(LABELS, [10.0, 2.0, 5.0, 1.0], strict=True)))
+    two, x = images()
+    assert not choose(two, x, precision="auto", channels_last=False, known={}).channels_last
+    assert choose(two, x, precision="fp32", channels_last="auto", known={}).precision == "fp32"
+
+
+def test_what_was_measured_once_is_kept(monkeypatch):
+    timed(monkeypatch, dict(zip(LABELS, [10.0, 9.0, 5.0, 9.0], strict=True)))
+    two, x = images()
+    known = {}
+    first = choose(two, x, precision="auto", channels_last="auto", known=known)
+    timed(monkeypatch, dict.fromkeys(LABELS, 1.0))
+    assert choose(two, x, precision="auto", channels_last="auto", known=known) == first
+    assert len(known) == 1
+    choose(two, x[:2], precision="auto", channels_last="auto", known=known)
+    assert len(known) == 2
+
+
+def test_measuring_changes_nothing():
+    two, x = images()
+    before = weights(two.detector)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    found = choose(two, x, precision="auto", channels_last="auto", known={})
+    assert all(milliseconds > 0 for _, milliseconds in found.measured_ms)
+    assert same(before, weights(two.detector))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(param.grad is None for param in two.detector.parameters())
+
+
+def test_only_images_have_a_memory_format():
+    assert not choose(pair(1), samples(4), precision="fp32", channels_last="auto", known={}).channels_last
+    with pytest.raises(InputError, match=r"engine\.channels_last"):
+        choose(pair(1), samples(4), precision="fp32", channels_last=True, known={})
+
+
+def test_a_plan_survives_json():
+    plan = Plan("bf16", True, (("fp32 contiguous", 2.0),))
+    assert plans.from_json(plans.as_json(plan)) == plan
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_for("auto") == device_for("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="no CUDA device"):
+        device_for("cuda")
+    with pytest.raises(InputError, match=r"unknown device \(allowed: auto, cpu, cuda\)"):
+        device_for("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_for("auto") == torch.device("cuda")
