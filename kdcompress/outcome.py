@@ -10,6 +10,7 @@ import torch
 
 from kdcompress import __version__, evaluation
 from kdcompress.data.one_class import OneClassData
+from kdcompress.planning import Planned
 from kdcompress.profiling.profile import counters_json, profile
 from kdcompress.recipe import Recipe
 from kdcompress.results import (
@@ -24,7 +25,6 @@ from kdcompress.results import (
     Result,
     Seconds,
     StageScore,
-    Target,
     verdict,
 )
 from kdcompress.types import Detector
@@ -98,7 +98,7 @@ def result(
     scores: Mapping[str, Scored],
     profiles: Mapping[str, Profile],
     stages: Mapping[str, tuple[StageScore, ...]],
-    target: Target,
+    planned: Planned,
     seconds: Seconds,
 ) -> Result:
     """Put together what a run found; the mappings have an entry for each arm there is."""
@@ -134,7 +134,8 @@ def result(
         )
         if teacher is not None
         else None,
-        target=target,
+        target=planned.target,
+        left_out=planned.left_out,
         counters=counters_json(profiles["student"]),
         teacher_counters=counters_json(profiles["teacher"]) if teacher is not None else {},
         protocol=Protocol(wanted_false_positive_rate=rate),

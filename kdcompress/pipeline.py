@@ -17,7 +17,7 @@ from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
 from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
-from kdcompress.engine.events import Event, Phase
+from kdcompress.engine.events import Event, LeftOut, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe
 from kdcompress.errors import BundleError, InputError
@@ -83,6 +83,8 @@ def run(
         return Run(rundir, done)
     planned = plan(recipe, rundir.digest, data, given)
     with _settings(recipe, rundir, place):
+        if planned.left_out:
+            observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
         return _distil(course, data, planned, given or _trained_teacher(course, root, device))
 
@@ -205,7 +207,7 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
         scores,
         profiles,
         stages,
-        planned.target,
+        planned,
         Seconds(taught_for, spent, taught_for + sum(spent.values()) + time.perf_counter() - started),
     )
     return _finish(rundir, result, bundles, scores, data)

@@ -15,7 +15,7 @@ from kdcompress.profiling.counters import macs, params
 from kdcompress.recipe import Recipe, Ref
 from kdcompress.results import Target
 from kdcompress.signature import arguments
-from kdcompress.stage import Stage
+from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.students.width import solve
 from kdcompress.types import Interface, Pair, Scorer, interface
@@ -23,12 +23,13 @@ from kdcompress.types import Interface, Pair, Scorer, interface
 
 @dataclass(frozen=True)
 class Planned:
-    """The student, and the stages of its training and of its control's."""
+    """The student, the stages of its training and of its control's, and the terms that the pair cannot feed."""
 
     manifest: Manifest
     target: Target
     taught: tuple[Stage, ...]
     alone: tuple[Stage, ...]
+    left_out: tuple[str, ...]
 
 
 def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) -> Planned:
@@ -57,8 +58,9 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         critic=known is None,
     )
     student = interface(_meta(recipe.student.name, options, raw), raw)
-    taught = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
-    return Planned(manifest, target, taught, _stages(recipe.strategy, student, None))
+    taught, left_out = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
+    alone, _ = _stages(recipe.strategy, student, None)
+    return Planned(manifest, target, taught, alone, left_out)
 
 
 def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
@@ -88,7 +90,9 @@ def _macs(pair: Pair, raw: Tensor) -> int:
     return macs(Scorer(pair.detector), raw[:1])
 
 
-def _stages(ref: Ref | None, student: Interface, teacher: Interface | None) -> tuple[Stage, ...]:
+def _stages(
+    ref: Ref | None, student: Interface, teacher: Interface | None
+) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
     assert ref is not None, "a resolved recipe has a strategy"
     build = STRATEGIES[ref.name]
-    return build(student, teacher, **arguments(build, ref.options))
+    return fed(build(student, teacher, **arguments(build, ref.options)), student, teacher)

@@ -176,7 +176,11 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that a run found. ``teacher`` is the teacher as it was before distillation."""
+    """Everything that a run found.
+
+    ``teacher`` is the teacher as it was before distillation; ``left_out`` are the strategy's terms that the pair could
+    not feed.
+    """
 
     recipe: str
     digest: str
@@ -197,6 +201,7 @@ class Result:
     student_minus_teacher_ci95: Interval | None = None
     fidelity: Fidelity | None = None
     target: Target | None = None
+    left_out: tuple[str, ...] = ()
     counters: dict[str, Any] = field(default_factory=dict)
     teacher_counters: dict[str, Any] = field(default_factory=dict)
     protocol: Protocol = Protocol()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from kdcompress.errors import InputError
 from kdcompress.types import Interface, Outputs
 
 SideName: TypeAlias = Literal["student", "teacher"]
@@ -141,3 +142,49 @@ class Stage:
     def terms(self) -> tuple[Term, ...]:
         """Return the terms of all updates in order."""
         return tuple(term for update in self.updates for term in update.terms)
+
+
+def fed(
+    stages: tuple[Stage, ...], student: Interface, teacher: Interface | None
+) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
+    """Return the stages with the terms that the two sides can feed, and what was left out, in words.
+
+    Strategies name every term that they know; what an architecture does not offer falls away here, a critic's update
+    with it.
+
+    Raises:
+        InputError: where a detector is left with nothing to learn, or a student with nothing to learn from its teacher.
+    """
+    sides = {"student": student, "teacher": teacher}
+    left_out: list[str] = []
+    kept = tuple(_fed_stage(stage, sides, left_out) for stage in stages)
+    return kept, tuple(dict.fromkeys(left_out))
+
+
+def _fed_stage(stage: Stage, sides: Mapping[str, Interface | None], left_out: list[str]) -> Stage:
+    updates = []
+    for update in stage.updates:
+        terms = []
+        for term in update.terms:
+            lacks = _lacks(term, sides)
+            left_out += [f"{term.on}.{term.name} needs {', '.join(lacks)}"] if lacks else []
+            terms += [] if lacks else [term]
+        if terms:
+            updates.append(replace(update, terms=tuple(terms)))
+        elif any(part.endswith(".detector") for part in update.parts):
+            raise InputError(
+                f"strategy: nothing to learn for {update.parts[0]} in stage '{stage.name}': {_why(left_out)}"
+            )
+    found = replace(stage, updates=tuple(updates))
+    if any(term.loss.shared for term in stage.terms()) and not any(term.loss.shared for term in found.terms()):
+        raise InputError(f"strategy: nothing to learn from the teacher in stage '{stage.name}': {_why(left_out)}")
+    return found
+
+
+def _lacks(term: Term, sides: Mapping[str, Interface | None]) -> tuple[str, ...]:
+    own, other = sides[term.on], sides["teacher" if term.on == "student" else "student"]
+    return term.loss.missing(own, other) if own is not None else ("a teacher",)
+
+
+def _why(left_out: list[str]) -> str:
+    return "; ".join(left_out) or "all weights are 0"

@@ -11,7 +11,7 @@ import yaml
 
 from kdcompress import rundir as rundirs
 from kdcompress.bundle import load
-from kdcompress.engine.events import EpochDone, StageDone
+from kdcompress.engine.events import EpochDone, LeftOut, StageDone
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score, threshold
 from kdcompress.pipeline import load_data, resolve_written, run, teacher_recipe
@@ -357,3 +357,27 @@ def test_events_name_the_arm(tmp_path):
     run(tiny(), tmp_path, observe=lambda arm, event: seen.append((arm, type(event))))
     arms = [arm for arm, kind in seen if kind is StageDone]
     assert arms == ["teacher", "student", "student", "control", "control"]
+
+
+FAMILIES = ["ede_gan", "conv_ae"]
+
+
+@pytest.mark.parametrize("teacher", FAMILIES)
+@pytest.mark.parametrize("student", FAMILIES)
+def test_any_family_teaches_any_other(tmp_path, teacher, student):
+    recipe = tiny(
+        teacher={**TINY["teacher"], "architecture": {"name": teacher, "base": 6, "latent": 6}},
+        student={"name": student, "width": 0.5, "base": 6, "latent": 6},
+    )
+    seen = []
+    finished = run(recipe, tmp_path, observe=lambda arm, event: seen.append(event))
+    said = [index for index, event in enumerate(seen) if isinstance(event, LeftOut)]
+    trained = [index for index, event in enumerate(seen) if isinstance(event, EpochDone)]
+    same = teacher == student == "ede_gan"
+    assert bool(finished.result.left_out) is not same
+    assert bool(said) is not same
+    assert not said or said[0] < trained[0]
+    losses = {name for row in finished.rundir.history() if row["arm"] == "student" for name in row["losses"]}
+    assert losses >= {"student.distil_latent", "student.distil_reconstruction"}
+    assert ("student.critic" in losses) is (student == "ede_gan")
+    assert ("teacher.critic" in losses) is (teacher == "ede_gan")

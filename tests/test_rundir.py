@@ -206,6 +206,15 @@ class TestHistory:
             *(self.row("a", "s", 1), self.row("b", "s", 2), self.row("a", "t", 2), self.row("a", "s", 2, loss=5)),
         ]
 
+    def test_many_rows_at_once_are_as_one_after_another(self, run, tmp_path):
+        rows = [self.row("a", "s", epoch, loss=loss) for loss in (1, 2) for epoch in range(3)]
+        other = RunDir.open(tmp_path, "r", "other")
+        for half in (rows[:3], rows[3:]):
+            run.add_history(*half)
+            for row in half:
+                other.add_history(row)
+        assert run.history() == other.history() == tuple(rows[3:])
+
     def test_a_last_line_that_was_cut_off_is_left_out_and_written_anew(self, run):
         rows = [self.row("a", "é", epoch) for epoch in range(3)]
         for row in rows:

@@ -16,6 +16,10 @@ Architecture: TypeAlias = "Callable[..., Pair]"
 ARCHITECTURES: Registry[Architecture] = Registry(
     "architecture",
     {
+        "conv_ae": Entry(
+            "kdcompress.architectures.conv_ae:conv_ae",
+            "Convolutional autoencoder; the score is the reconstruction error.",
+        ),
         "ede_gan": Entry(
             "kdcompress.architectures.ede_gan:ede_gan",
             "Encoder, decoder, encoder with a critic; the score is the distance of the two latents.",

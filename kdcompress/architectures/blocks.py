@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from kdcompress.errors import InputError
 
@@ -87,3 +88,52 @@ def up(channels: Sequence[int], sizes: Sequence[Size], norm: Norm) -> list[nn.Mo
         if level < last:
             layers += [norm_layer(norm, outer), nn.ReLU()]
     return layers
+
+
+def encoder(channels: Sequence[int], innermost: Size, latent: int, norm: Norm) -> nn.Sequential:
+    """Return image [N, C, H, W] to latent [N, Z]: halvings, then one convolution over all of the innermost map."""
+    return nn.Sequential(*down(channels, norm), nn.Conv2d(channels[-1], latent, innermost), nn.Flatten())
+
+
+def decoder(channels: Sequence[int], sizes: Sequence[Size], latent: int, norm: Norm) -> nn.Sequential:
+    """Return latent [N, Z] to image [N, C, H, W] in [-1, 1]: the encoder's way back."""
+    # An instance norm on the first map would remove each channel's mean, which is most of what the latent code says
+    # at this point; a batch norm keeps the differences between samples.
+    first = norm_layer("batch" if norm == "instance" else norm, channels[-1])
+    return nn.Sequential(
+        nn.Unflatten(1, (latent, 1, 1)),
+        nn.ConvTranspose2d(latent, channels[-1], sizes[-1], bias=norm == "none"),
+        first,
+        nn.ReLU(),
+        *up(channels[::-1], sizes[::-1], norm),
+        nn.Tanh(),
+    )
+
+
+def prepared(raw: Tensor, size: Size) -> Tensor:
+    """Scale uint8 images [N, C, H, W] to [-1, 1] and resize them where their size differs."""
+    x = raw.to(torch.float32) / 127.5 - 1
+    if tuple(x.shape[-2:]) == size:
+        return x
+    return nn.functional.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def image_of(family: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (C, H, W).
+
+    Raises:
+        InputError: where the input is no image of a size that the families here support.
+    """
+    if len(input_shape) == 3 and 1 <= input_shape[0] <= 4 and all(8 <= side <= 256 for side in input_shape[1:]):
+        return input_shape[0], input_shape[1], input_shape[2]
+    shape = tuple(input_shape)
+    raise InputError(f"{family} takes images C x H x W from 1 x 8 x 8 to 4 x 256 x 256, not input of shape {shape}")
+
+
+def shape_of(
+    image: tuple[int, int, int], width: float, base: int, depth: int | None, size: int | None
+) -> tuple[list[int], list[Size]]:
+    """Return the channels and sizes of the maps from the image, resized to ``size``, to the innermost."""
+    outer: Size = (image[1], image[2]) if size is None else (size, size)
+    levels = depth_for(outer, depth)
+    return [image[0], *ladder(base, levels, width)], halved(outer, levels)

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import Norm, Size, depth_for, down, halved, ladder, norm_layer, up
-from kdcompress.errors import InputError
+from kdcompress.architectures.blocks import Norm, Size, decoder, down, encoder, image_of, prepared, shape_of
 from kdcompress.types import Critic, Detector, Outputs, Pair
-
-
-def _encoder(channels: list[int], innermost: Size, latent: int, norm: Norm) -> nn.Sequential:
-    return nn.Sequential(*down(channels, norm), nn.Conv2d(channels[-1], latent, innermost), nn.Flatten())
-
-
-def _decoder(channels: list[int], sizes: list[Size], latent: int, norm: Norm) -> nn.Sequential:
-    # An instance norm here would remove each channel's mean, which is most of what the latent code says at this
-    # point; a batch norm keeps the differences between samples.
-    first = norm_layer("batch" if norm == "instance" else norm, channels[-1])
-    return nn.Sequential(
-        nn.Unflatten(1, (latent, 1, 1)),
-        nn.ConvTranspose2d(latent, channels[-1], sizes[-1], bias=norm == "none"),
-        first,
-        nn.ReLU(),
-        *up(channels[::-1], sizes[::-1], norm),
-        nn.Tanh(),
-    )
 
 
 class EdeGan(Detector):
@@ -37,17 +17,14 @@ class EdeGan(Detector):
 
     def __init__(self, channels: list[int], sizes: list[Size], latent: int, norm: Norm) -> None:
         super().__init__()
-        self.encoder = _encoder(channels, sizes[-1], latent, norm)
-        self.decoder = _decoder(channels, sizes, latent, norm)
-        self.second_encoder = _encoder(channels, sizes[-1], latent, norm)
+        self.encoder = encoder(channels, sizes[-1], latent, norm)
+        self.decoder = decoder(channels, sizes, latent, norm)
+        self.second_encoder = encoder(channels, sizes[-1], latent, norm)
         self.size = sizes[0]
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Scale uint8 images [N, C, H, W] to [-1, 1] and, where the detector's size differs, resize them."""
-        x = raw.to(torch.float32) / 127.5 - 1
-        if tuple(x.shape[-2:]) == self.size:
-            return x
-        return nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
         """Return ``latent``, ``latent_of_reconstruction`` [N, Z] and ``reconstruction`` [N, C, H, W] in [-1, 1]."""
@@ -112,13 +89,6 @@ def ede_gan(
     Raises:
         InputError: for input that is no image of a supported size.
     """
-    if len(input_shape) != 3 or not 1 <= input_shape[0] <= 4 or not all(8 <= s <= 256 for s in input_shape[1:]):
-        raise InputError(
-            f"ede_gan takes images C x H x W from 1 x 8 x 8 to 4 x 256 x 256, not input of shape {tuple(input_shape)}"
-        )
-    image: Size = (input_shape[1], input_shape[2]) if size is None else (size, size)
-    levels = depth_for(image, depth)
-    sizes = halved(image, levels)
-    channels = [input_shape[0], *ladder(base, levels, width)]
+    channels, sizes = shape_of(image_of("ede_gan", input_shape), width, base, depth, size)
     detector = EdeGan(channels, sizes, latent, norm)
     return Pair(detector, EdeCritic(channels, sizes[-1], norm))

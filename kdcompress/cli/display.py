@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kdcompress.engine.events import EpochDone, Event, Phase, StageDone, Started
+from kdcompress.engine.events import EpochDone, Event, LeftOut, Phase, StageDone, Started
 from kdcompress.engine.events import Progress as At
 
 
@@ -27,6 +27,7 @@ class Display:
             console=console,
             disable=silent or not console.is_terminal,
         )
+        self._silent = silent
         self._task: TaskID | None = None
         self._losses = ""
 
@@ -42,7 +43,9 @@ class Display:
 
     def observe(self, arm: str, event: Event) -> None:
         """Show what happens."""
-        if isinstance(event, Phase):
+        if isinstance(event, LeftOut):
+            self._note(f"{arm}: left out, as the pair cannot feed them: {'; '.join(event.terms)}")
+        elif isinstance(event, Phase):
             self._begin(arm, event.what, None, 0)
         elif isinstance(event, Started):
             self._begin(arm, event.stage.name, event.stage.epochs, event.epoch)
@@ -54,6 +57,11 @@ class Display:
             self._at(event.row["epoch"] + 1, event.stage.epochs, event.row["images_per_second"])
         elif isinstance(event, StageDone):
             self._end()
+
+    def _note(self, text: str) -> None:
+        """Say what a user should know also where there is no terminal."""
+        if not self._silent:
+            self._progress.console.print(f"note: {text}", soft_wrap=True, highlight=False)
 
     def _begin(self, arm: str, what: str, epochs: int | None, done: int) -> None:
         self._end()

@@ -53,4 +53,11 @@ class Phase:
     what: str
 
 
-Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase
+@dataclass(frozen=True)
+class LeftOut:
+    """Terms of the strategy that the two sides cannot feed, said before training."""
+
+    terms: tuple[str, ...]
+
+
+Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut

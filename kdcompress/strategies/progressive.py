@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage, Update
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import DistilWeights, OwnWeights, adversary, learned, projections, terms
+from kdcompress.strategies.updates import DistilWeights, OwnWeights, alone, projections, terms
 from kdcompress.types import Interface
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -89,19 +89,15 @@ def _updates(
     step: Step, student: Interface, teacher: Interface | None, own: OwnWeights, distil: DistilWeights
 ) -> tuple[Update, ...]:
     optimizer = Adam(step.learning_rate)
-    gan = step.gan or teacher is None
-    mine = terms(own, "student", student) if gan else ()
-    maps: tuple[str, ...] = ()
-    if teacher is not None:
-        copied = terms(distil, "student", student, teacher)
-        maps = ("projection",) if projections(student, teacher) else ()
-        mine = (*mine, *learned("student.detector", copied, optimizer).terms)
-    critic = adversary("student", student, optimizer) if gan else ()
-    updates = (learned("student.detector", mine, optimizer, *maps), *critic)
-    if teacher is None or step.teacher == "frozen":
+    if teacher is None:
+        return alone("student", own, optimizer)
+    copied = terms(distil, "student")
+    updates = (
+        alone("student", own, optimizer, *copied) if step.gan else (Update(("student.detector",), copied, optimizer),)
+    )
+    if projections(student, teacher):
+        updates = (replace(updates[0], parts=(*updates[0].parts, "projection")), *updates[1:])
+    if step.teacher == "frozen":
         return updates
-    slow = Adam(step.teacher_learning_rate)
-    taught = terms(own, "teacher", teacher)
-    if step.teacher_distils:
-        taught = (*taught, *terms(distil, "teacher", teacher, student))
-    return (*updates, learned("teacher.detector", taught, slow), *adversary("teacher", teacher, slow))
+    drawn = terms(distil, "teacher") if step.teacher_distils else ()
+    return (*updates, *alone("teacher", own, Adam(step.teacher_learning_rate), *drawn))

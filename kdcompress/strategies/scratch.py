@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import OwnWeights, adversary, learned, terms
+from kdcompress.strategies.updates import OwnWeights, alone
 from kdcompress.types import Interface
 
 
@@ -39,9 +39,5 @@ def scratch(
         averaging: decay of a moving average of the weights, which replaces them at the end; unset for none.
         weights: of the detector's own losses.
     """
-    optimizer = Adam(learning_rate)
-    updates = (
-        learned("student.detector", terms(weights, "student", student), optimizer),
-        *adversary("student", student, optimizer),
-    )
+    updates = alone("student", weights, Adam(learning_rate))
     return (Stage("scratch", epochs, batch_size, updates, SCHEDULES[schedule], averaging=averaging),)

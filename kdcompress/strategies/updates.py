@@ -34,32 +34,17 @@ class DistilWeights:
     distil_latent_of_reconstruction: Weight = 1.0
 
 
-def learned(part: str, terms: tuple[Term, ...], optimizer: Adam, *more: str) -> Update:
-    """Return the update of a detector, and of ``more`` parts, on terms.
-
-    Raises:
-        InputError: where there are none.
-    """
-    if not terms:
-        raise InputError(
-            f"strategy: there is nothing to learn for {part}: the two sides have no outputs in common that a loss "
-            "compares, or all weights are 0"
-        )
-    return Update((part, *more), terms, optimizer)
+def terms(weights: OwnWeights | DistilWeights, on: SideName) -> tuple[Term, ...]:
+    """Return a side's weighted terms."""
+    return tuple(Term(name, LOSSES[name], weight, on) for name, weight in vars(weights).items() if weight > 0)
 
 
-def terms(
-    weights: OwnWeights | DistilWeights, on: SideName, own: Interface, other: Interface | None = None
-) -> tuple[Term, ...]:
-    """Return the weighted terms that the sides can feed."""
-    named = [(name, weight, LOSSES[name]) for name, weight in vars(weights).items() if weight > 0]
-    return tuple(Term(name, loss, weight, on) for name, weight, loss in named if not loss.missing(own, other))
-
-
-def adversary(on: SideName, own: Interface, optimizer: Adam) -> tuple[Update, ...]:
-    """Return the update of a side's critic, or nothing where it has none."""
-    loss = LOSSES["critic"]
-    return () if loss.missing(own, None) else (Update((f"{on}.critic",), (Term("critic", loss, 1.0, on),), optimizer),)
+def alone(on: SideName, weights: OwnWeights, optimizer: Adam, *more: Term) -> tuple[Update, ...]:
+    """Return the updates of a detector on its own losses, and ``more``, and of its critic."""
+    return (
+        Update((f"{on}.detector",), (*terms(weights, on), *more), optimizer),
+        Update((f"{on}.critic",), (Term("critic", LOSSES["critic"], 1.0, on),), optimizer),
+    )
 
 
 def projections(student: Interface, teacher: Interface) -> tuple[Projection, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from kdcompress import signature
 from kdcompress.errors import InputError
-from kdcompress.stage import Stage
+from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface
 
@@ -20,7 +20,7 @@ NAMES = list(STRATEGIES)
 
 def stages(name, student, teacher):
     build = STRATEGIES[name]
-    return build(student, teacher, **signature.arguments(build, {}))
+    return fed(build(student, teacher, **signature.arguments(build, {})), student, teacher)[0]
 
 
 def students_rate(stage):

@@ -1,7 +1,7 @@
 import pytest
 
 from kdcompress.errors import InputError
-from kdcompress.stage import constant, cosine
+from kdcompress.stage import constant, cosine, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.strategies.progressive import Step
 from kdcompress.strategies.updates import DistilWeights, OwnWeights, projections
@@ -71,8 +71,40 @@ def test_steps_keep_their_epochs_rates_and_schedules():
 
 
 def test_a_pair_without_critics_and_second_latents_uses_what_both_have():
-    (stage,) = PROGRESSIVE(AUTOENCODER, GAN, steps=(Step("frozen", gan=True),))
-    assert plan(stage) == {("student.detector",): {"distil_latent", "distil_reconstruction", "reconstruction"}}
+    stages, left_out = fed(PROGRESSIVE(AUTOENCODER, GAN, steps=(Step("frozen", gan=True),)), AUTOENCODER, GAN)
+    assert plan(stages[0]) == {("student.detector",): {"distil_latent", "distil_reconstruction", "reconstruction"}}
+    assert sorted(left_out) == [
+        "student.critic needs real_logit, fake_logit",
+        "student.distil_latent_of_reconstruction needs own latent_of_reconstruction",
+        "student.feature_matching needs real_features, fake_features",
+        "student.latent_consistency needs latent_of_reconstruction",
+    ]
+
+
+def test_a_teacher_without_a_critic_is_trained_along_without_one():
+    stages, left_out = fed(PROGRESSIVE(GAN, AUTOENCODER, steps=(Step("joint"),)), GAN, AUTOENCODER)
+    assert "teacher.critic" not in stages[0].trained()
+    assert "teacher.detector" in stages[0].trained()
+    assert "teacher.feature_matching needs real_features, fake_features" in left_out
+
+
+def test_what_both_can_feed_is_left_as_it_is():
+    stages = PROGRESSIVE(GAN, GAN)
+    assert fed(stages, GAN, GAN) == (stages, ())
+
+
+@pytest.mark.parametrize("gan", [False, True])
+def test_a_student_that_shares_nothing_with_its_teacher_is_refused(gan):
+    other = Interface({"reconstruction": (1, 4, 4)})
+    strangers = Interface({"score": ()})
+    with pytest.raises(InputError, match=r"nothing to learn .*distil_reconstruction needs other reconstruction"):
+        fed(PROGRESSIVE(other, strangers, steps=(Step("frozen", gan=gan),)), other, strangers)
+
+
+def test_weights_that_leave_nothing_are_refused():
+    stages = PROGRESSIVE(GAN, GAN, steps=(Step("frozen"),), distil_weights=DistilWeights(0, 0, 0))
+    with pytest.raises(InputError, match=r"nothing to learn for student\.detector .*all weights are 0"):
+        fed(stages, GAN, GAN)
 
 
 def test_another_latent_size_gets_projections_that_are_trained():
@@ -115,5 +147,5 @@ def test_without_a_teacher_all_steps_train_on_the_students_own_losses():
 def test_scratch_trains_alone_whatever_the_teacher():
     build = STRATEGIES["scratch"]
     assert build(GAN, GAN, epochs=2) == build(GAN, None, epochs=2)
-    (stage,) = build(AUTOENCODER)
+    (stage,), _ = fed(build(AUTOENCODER), AUTOENCODER, None)
     assert plan(stage) == {("student.detector",): {"reconstruction"}}
