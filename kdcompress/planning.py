@@ -82,8 +82,9 @@ def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
 
 
 def _meta(architecture: str, options: dict[str, Any], raw: Tensor) -> Pair:
+    build = ARCHITECTURES[architecture]
     with torch.device("meta"):
-        return ARCHITECTURES[architecture](tuple(raw.shape[1:]), **options)
+        return build(tuple(raw.shape[1:]), **arguments(build, options))
 
 
 def _macs(pair: Pair, raw: Tensor) -> int:

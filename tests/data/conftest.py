@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_files import cifar_batch, idx
 
 from kdcompress.data import vision
+from tests.data.tiny_files import cifar_batch, idx
 
 CLASSES = 10
 

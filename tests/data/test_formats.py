@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from tiny_files import cifar_batch, idx
 
 from kdcompress.data.formats import read_cifar, read_idx
+from tests.data.tiny_files import cifar_batch, idx
 
 IMAGES = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5)
 LABELS = np.array([7, 3], dtype=np.uint8)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_files import cifar_batch
 
 from kdcompress.data import vision
 from kdcompress.errors import DataError
+from tests.data.tiny_files import cifar_batch
 
 FETCH = vision.download  # the real one, before the fixture that keeps tests off the network replaces it
 MNIST_FILES = [*vision.MNIST.train, *vision.MNIST.test]

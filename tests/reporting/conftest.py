@@ -1,5 +1,6 @@
 import pytest
-from fake_runs import BARE, make_record, make_result, make_scores, without_anomalies
+
+from tests.reporting.fake_runs import BARE, make_record, make_result, make_scores, without_anomalies
 
 
 @pytest.fixture(scope="session")

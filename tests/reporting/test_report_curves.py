@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from fake_runs import make_scores
 from sklearn.metrics import roc_curve
 
 from kdcompress.reporting import curves
+from tests.reporting.fake_runs import make_scores
 
 
 @pytest.mark.parametrize("decimals", [1, 3, 12])

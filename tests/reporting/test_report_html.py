@@ -4,11 +4,11 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from fake_runs import make_history, make_record, make_result
 
 from kdcompress.reporting.canvas import COLOURS
 from kdcompress.reporting.html import html
 from kdcompress.results import DataSummary, Named, StageScore
+from tests.reporting.fake_runs import make_history, make_record, make_result
 
 SPARSE = ["nothing", "teacher and control", "anomalies", "control", "all files but the result"]
 VOID = {"meta", "link", "br", "hr", "img"}

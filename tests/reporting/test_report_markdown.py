@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
-from fake_runs import make_record, make_result
 
 from kdcompress.reporting.markdown import markdown
 from kdcompress.results import Named
+from tests.reporting.fake_runs import make_record, make_result
 
 SPARSE = ["nothing", "teacher and control", "anomalies", "control", "all files but the result"]
 

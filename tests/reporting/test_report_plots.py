@@ -1,9 +1,9 @@
 import matplotlib
 import pytest
-from fake_runs import BARE, make_arm, make_history, make_record, make_result, make_scores
 
 from kdcompress.reporting import plots, training
 from kdcompress.reporting.canvas import COLOURS
+from tests.reporting.fake_runs import BARE, make_arm, make_history, make_record, make_result, make_scores
 
 
 def test_compression_names_every_arm_with_its_auroc(record):

@@ -1,10 +1,9 @@
 import csv
 import io
 
-from fake_runs import BARE, make_record, make_result, without_anomalies
-
 from kdcompress.reporting import table
 from kdcompress.results import HURTS
+from tests.reporting.fake_runs import BARE, make_record, make_result, without_anomalies
 
 
 def test_there_is_one_row_for_each_arm_of_each_run():

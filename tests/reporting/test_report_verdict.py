@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
-from fake_runs import BARE, make_arm, make_result, without_anomalies
 
 from kdcompress.reporting.verdict import cautions, facts, verdict
 from kdcompress.results import HURTS, UNCLEAR, Protocol
+from tests.reporting.fake_runs import BARE, make_arm, make_result, without_anomalies
 
 NO_CONTROL = {"control": None, "verdict": None, "kd_gain": None, "kd_gain_ci95": None}
 
