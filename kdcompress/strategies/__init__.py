@@ -23,6 +23,14 @@ STRATEGIES: Registry[Strategy] = Registry(
         "scratch": Entry(
             "kdcompress.strategies.scratch:scratch", "Train a detector on its own losses, without a teacher."
         ),
+        "frozen": Entry(
+            "kdcompress.strategies.frozen:frozen",
+            "Learn from a frozen teacher, with or without the student's own GAN loss.",
+        ),
+        "joint": Entry(
+            "kdcompress.strategies.joint:joint",
+            "Train teacher and student together, with or without the student's own GAN loss.",
+        ),
         "progressive": Entry(
             "kdcompress.strategies.progressive:progressive",
             "Any sequence of steps with a frozen or a joint teacher; by default P-KDGAN's two.",

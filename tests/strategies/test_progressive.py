@@ -50,6 +50,15 @@ def test_the_four_structures_of_the_paper(step, expected):
     assert plan(stage) == expected
 
 
+@pytest.mark.parametrize("gan", [False, True])
+@pytest.mark.parametrize("kind", ["frozen", "joint"])
+def test_single_steps_are_progressive_ones_of_length_one(kind, gan):
+    options = {"epochs": 3, "learning_rate": 0.01, "schedule": "constant"}
+    more = {"teacher_learning_rate": 0.02, "teacher_distils": True} if kind == "joint" else {}
+    single = STRATEGIES[kind](GAN, GAN, gan=gan, batch_size=5, averaging=0.5, **options, **more)
+    assert single == PROGRESSIVE(GAN, GAN, steps=(Step(kind, gan=gan, **options, **more),), batch_size=5, averaging=0.5)
+
+
 def test_by_default_it_is_the_papers_two_steps():
     first, second = PROGRESSIVE(GAN, GAN)
     assert not any(part.startswith("teacher") for part in first.trained())
