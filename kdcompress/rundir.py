@@ -78,9 +78,10 @@ class CheckpointFile:
         """Return the last checkpoint, or None."""
         return _read(self.path) if self.path.exists() else None
 
-    def write(self, checkpoint: bytes, row: dict[str, Any]) -> None:
+    def write(self, checkpoint: bytes, row: dict[str, Any] | None) -> None:
         """Add the row to the history, then replace the checkpoint: a row without its checkpoint is written anew."""
-        self.run.add_history({"arm": self.arm, **row})
+        if row is not None:
+            self.run.add_history({"arm": self.arm, **row})
         write_atomic(self.path, checkpoint)
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kdcompress.engine.events import EpochDone, Event, LeftOut, Phase, StageDone, Started
+from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Phase, StageDone, Started
 from kdcompress.engine.events import Progress as At
 
 
@@ -45,6 +45,8 @@ class Display:
         """Show what happens."""
         if isinstance(event, LeftOut):
             self._note(f"{arm}: left out, as the pair cannot feed them: {'; '.join(event.terms)}")
+        elif isinstance(event, Diverged):
+            self._note(f"{arm}: {event.why}; back to epoch {event.epoch} with half the learning rate ({event.retry})")
         elif isinstance(event, Phase):
             self._begin(arm, event.what, None, 0)
         elif isinstance(event, Started):

@@ -16,30 +16,33 @@ class Slot(Protocol):
     def read(self) -> bytes | None:
         """Return the last checkpoint, or None."""
 
-    def write(self, checkpoint: bytes, row: dict[str, Any]) -> None:
-        """Keep a checkpoint, and the history row of the epoch that it ends."""
+    def write(self, checkpoint: bytes, row: dict[str, Any] | None) -> None:
+        """Keep a checkpoint, and the history row of the epoch that it ends; None in the middle of one."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Tensors by path, after ``epoch`` complete epochs of the stage with index ``stage``."""
+    """Where a stage stands: tensors by path, after ``epoch`` complete epochs of the stage with index ``stage``.
+
+    ``state`` has the numbers of the epoch under way: ``batch``, ``retries`` and ``seconds``.
+    """
 
     stage: int
     epoch: int
     tensors: dict[str, Tensor]
+    state: dict[str, Any]
 
     def to_bytes(self) -> bytes:
         """Return the snapshot in the safetensors format."""
-        metadata = {"state": json.dumps({"stage": self.stage, "epoch": self.epoch})}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
-        return safetensors.torch.save(tensors, metadata)
+        metadata = {"state": json.dumps({"stage": self.stage, "epoch": self.epoch, **self.state})}
+        return safetensors.torch.save({name: value.contiguous() for name, value in self.tensors.items()}, metadata)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
         """Read what `to_bytes` wrote."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         state = json.loads(header["__metadata__"]["state"])
-        return cls(state["stage"], state["epoch"], safetensors.torch.load(data))
+        return cls(state.pop("stage"), state.pop("epoch"), safetensors.torch.load(data), state)
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors below a path, named from there."""

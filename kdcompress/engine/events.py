@@ -60,4 +60,14 @@ class LeftOut:
     terms: tuple[str, ...]
 
 
-Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut
+@dataclass(frozen=True)
+class Diverged:
+    """A loss was not finite: the stage went back to ``epoch`` complete epochs, at half the learning rate once more."""
+
+    stage: Stage
+    epoch: int
+    why: str
+    retry: int
+
+
+Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut | Diverged

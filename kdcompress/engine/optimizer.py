@@ -26,6 +26,7 @@ def state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
 def restore(optimizer: torch.optim.Adam, saved: dict[str, Tensor]) -> None:
     """Put back what `state` returned, in each parameter's own memory format."""
     params = optimizer.param_groups[0]["params"]
+    optimizer.state.clear()
     for name, value in saved.items():
         index, key = name.split(".")
         param = params[int(index)]

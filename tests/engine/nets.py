@@ -70,7 +70,7 @@ class Memory:
         return self.saved
 
     def write(self, checkpoint, row):
-        self.rows.append(row)
+        self.rows += [row] if row is not None else []
         self.saved = checkpoint
         if self.stop_after is not None and len(self.rows) >= self.stop_after:
             raise InterruptedError("stopped on purpose")

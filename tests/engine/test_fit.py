@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from kdcompress.engine.events import EpochDone, Progress, StageDone, Started
+from kdcompress.engine.events import Diverged, EpochDone, Progress, StageDone, Started
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
 from kdcompress.errors import KdcompressError
@@ -202,6 +202,66 @@ def test_a_stopped_run_continues_to_the_same_bits(stop_after, averaging):
         assert same(weights(part), weights(taught.parts()[name])), name
 
 
+@pytest.mark.parametrize("steps", [1, 2, 6, 7, 12])
+def test_a_run_that_is_closed_between_two_steps_continues_to_the_same_bits(steps, monkeypatch):
+    """Every step reports, and the consumer goes away after so many: the checkpoint is of the middle of an epoch."""
+    monkeypatch.setattr("kdcompress.engine.stage_run._TICK_SECONDS", -1.0)
+    stages = progressive_stages(0.9)
+    student = pair(1, size=3, norm=True)
+    undisturbed = run(stages, student, pair(2, norm=True))
+    slot = Memory()
+    more = {"device": torch.device("cpu"), "plan_for": lambda stage: Plan(), "seed": 0, "slot": slot}
+    events = fit(stages, pair(1, size=3, norm=True), pair(2, norm=True), samples(), **more)
+    for _ in range(steps):
+        while not isinstance(next(events), Progress):
+            pass
+    events.close()
+    again = pair(99, size=3, norm=True)
+    run(stages, again, pair(2, norm=True), slot=slot)
+    assert [row["losses"] for row in slot.rows] == [row["losses"] for row in undisturbed]
+    for name, part in student.parts().items():
+        assert same(weights(part), weights(again.parts()[name])), name
+
+
+def exploding(times):
+    """A loss that is not finite in its first so many calls."""
+    calls = iter(range(10_000))
+    return Loss(
+        lambda own, other: own.outputs["latent"].square().mean() / (0 if next(calls) < times else 1), outputs=("latent",)
+    )
+
+
+def test_a_stage_that_diverges_goes_back_with_half_the_rate():
+    student, reference = pair(1, critic=False), pair(1, critic=False)
+    events = []
+    raw = samples(8)
+    diverging = stage(update(STUDENT, Term("loss", exploding(2))), epochs=2)
+    more = {"device": torch.device("cpu"), "plan_for": lambda stage: Plan(), "seed": 0, "slot": Memory()}
+    for event in fit((diverging,), student, None, raw, **more):
+        events.append(event)
+    said = [event for event in events if isinstance(event, Diverged)]
+    assert [(event.epoch, event.retry) for event in said] == [(0, 1), (0, 2)]
+    assert "student.loss is not finite" in said[0].why
+    rows = [event.row for event in events if isinstance(event, EpochDone)]
+    assert [row["retries"] for row in rows] == [2, 2]
+    assert rows[0]["learning_rate"]["student.detector"] == pytest.approx(0.01 / 4)
+    run((stage(update(STUDENT, Term("loss", exploding(0)), learning_rate=0.01 / 4), epochs=2),), reference, raw=raw)
+    assert same(weights(student.detector), weights(reference.detector))
+
+
+def test_a_run_stopped_after_a_divergence_keeps_the_smaller_rate():
+    def stages():
+        return (stage(update(STUDENT, Term("loss", exploding(1))), epochs=3),)
+
+    student, again, slot = pair(1, critic=False), pair(1, critic=False), Memory(stop_after=2)
+    run(stages(), student, raw=samples(8))
+    with pytest.raises(InterruptedError, match="on purpose"):
+        run(stages(), pair(1, critic=False), raw=samples(8), slot=slot)
+    slot.stop_after = None
+    run((stage(update(STUDENT, Term("loss", exploding(0))), epochs=3),), again, raw=samples(8), slot=slot)
+    assert same(weights(student.detector), weights(again.detector))
+
+
 def test_averaging_leaves_the_moving_average_of_the_weights():
     student = pair(1, critic=False)
     start = weights(student.detector)
@@ -260,7 +320,7 @@ def test_fewer_samples_than_a_batch_are_one_batch():
 
 def test_a_loss_that_is_not_finite_is_an_error_that_names_it():
     broken = Loss(lambda own, other: own.outputs["latent"].sum() / 0, outputs=("latent",))
-    with pytest.raises(KdcompressError, match=r"student\.broken is not finite in epoch 1 .*learning_rate"):
+    with pytest.raises(KdcompressError, match=r"student\.broken is not finite in epoch 1 .*8 times smaller.*learning_rate"):
         run((stage(update(STUDENT, Term("broken", broken))),), pair(1, critic=False))
 
 

@@ -1,0 +1,182 @@
+"""One stage under way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdcompress.engine import optimizer as optimizers
+from kdcompress.engine.checkpoint import Snapshot
+from kdcompress.engine.events import Progress
+from kdcompress.engine.plan import Plan
+from kdcompress.engine.players import Projections, player
+from kdcompress.seeding import derive
+from kdcompress.stage import Side, SideName, Stage
+from kdcompress.types import Pair
+
+_TICK_SECONDS = 0.2
+_OTHER: dict[SideName, SideName] = {"student": "teacher", "teacher": "student"}
+
+
+class NotFinite(Exception):  # noqa: N818 - a signal to the loop, which makes an error of it when it has tried enough
+    """A loss is infinite or undefined; the message names it."""
+
+
+class StageRun:
+    """One stage under way: its players, optimisers and averages."""
+
+    def __init__(
+        self,
+        index: int,
+        stage: Stage,
+        pairs: Mapping[SideName, Pair],
+        inputs: Mapping[SideName, Tensor],
+        plan: Plan,
+        seed: int,
+    ) -> None:
+        self.index, self.stage, self.plan, self.seed = index, stage, plan, seed
+        self.epoch = self.batch = self.retries = 0
+        self.seconds = 0.0
+        self.device = inputs["student"].device
+        self.players = {name: player(name, pair, inputs[name], stage, plan) for name, pair in pairs.items()}
+        torch.manual_seed(derive(seed, "projection"))
+        self.projection = Projections(stage.projections).to(self.device)
+        self.parts: dict[str, nn.Module] = {"projection": self.projection}
+        for side, pair in pairs.items():
+            self.parts |= {f"{side}.{name}": part for name, part in pair.parts().items()}
+        self.params = [[p for part in update.parts for p in self.parts[part].parameters()] for update in stage.updates]
+        self.optimizers = [optimizers.make(u, p) for u, p in zip(stage.updates, self.params, strict=True)]
+        averaged = [part for part in sorted(stage.trained()) if part.endswith(".detector")] if stage.averaging else []
+        self.averages = {part: [p.detach().clone() for p in self.parts[part].parameters()] for part in averaged}
+        self.sums = torch.zeros(len(stage.terms()), device=self.device)
+
+    def train_epoch(self) -> Generator[Progress, None, dict[str, Any]]:
+        """Train an epoch, or the rest of one, and return its history row.
+
+        Nothing waits for the device before the end. Between two steps the generator may be closed: what a snapshot then
+        holds is complete.
+
+        Raises:
+            NotFinite: where the mean of a term over the epoch is not.
+        """
+        batches = self._batches()
+        started = told = time.perf_counter()
+        rates = self._set_rates(self.epoch / self.stage.epochs)
+        while self.batch < len(batches):
+            rates = self._set_rates((self.epoch + self.batch / len(batches)) / self.stage.epochs)
+            torch.manual_seed(derive(self.seed, "forward", self.epoch, self.batch))
+            self.sums += self._step(batches[self.batch])
+            self.batch += 1
+            now = time.perf_counter()
+            if now - told > _TICK_SECONDS:
+                self.seconds, started, told = self.seconds + now - started, now, now
+                rate = sum(map(len, batches[: self.batch])) / self.seconds
+                yield Progress(self.stage, self.epoch, self.batch, len(batches), rate)
+        losses = self._losses(len(batches))
+        self.seconds += time.perf_counter() - started
+        row = {
+            "stage": self.stage.name,
+            "epoch": self.epoch,
+            "epochs": self.stage.epochs,
+            "step": (self.epoch + 1) * len(batches),
+            "learning_rate": rates,
+            "losses": losses,
+            "images_per_second": sum(map(len, batches)) / self.seconds,
+            "seconds": self.seconds,
+            "retries": self.retries,
+        }
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.sums.zero_()
+        return row
+
+    def _step(self, rows: Tensor) -> Tensor:
+        """Do all updates on one batch and return the terms' values.
+
+        Every detector and critic runs once. Each update differentiates its own terms with regard to its own parts
+        only, all at the same weights; then all optimisers step. So nothing is moved by a term that is not its own.
+        """
+        sides = self._sides(rows)
+        values, gradients = [], []
+        for index, (update, params) in enumerate(zip(self.stage.updates, self.params, strict=True)):
+            losses = [term.loss.compute(sides[term.on], sides.get(_OTHER[term.on])) for term in update.terms]
+            total = torch.stack([term.weight * loss for term, loss in zip(update.terms, losses, strict=True)]).sum()
+            more = index + 1 < len(self.params)
+            gradients.append(torch.autograd.grad(total, params, retain_graph=more, allow_unused=True))
+            values += [loss.detach() for loss in losses]
+        for optimizer, params, grads in zip(self.optimizers, self.params, gradients, strict=True):
+            for param, grad in zip(params, grads, strict=True):
+                param.grad = grad
+            optimizer.step()
+        for part, averages in self.averages.items():
+            torch._foreach_lerp_(averages, list(self.parts[part].parameters()), 1 - (self.stage.averaging or 0))
+        return torch.stack(values)
+
+    def _sides(self, rows: Tensor) -> dict[SideName, Side]:
+        sides = {name: one.side(rows, self.plan) for name, one in self.players.items()}
+        if self.stage.projections:
+            sides["student"] = replace(sides["student"], aligned=self.projection(sides["student"].outputs))
+        return sides
+
+    def _batches(self) -> list[Tensor]:
+        """Return the rows of this epoch's batches, shuffled; a ragged remainder waits for another epoch."""
+        count = len(self.players["student"].x)
+        size = min(self.stage.batch_size, count)
+        generator = torch.Generator().manual_seed(derive(self.seed, "batches", self.epoch))
+        order = torch.randperm(count, generator=generator)[: count - count % size]
+        return list(order.to(self.device).split(size))
+
+    def _set_rates(self, progress: float) -> dict[str, float]:
+        factor = self.stage.schedule(progress) * 0.5**self.retries
+        rates = {}
+        for update, optimizer in zip(self.stage.updates, self.optimizers, strict=True):
+            optimizer.param_groups[0]["lr"] = update.optimizer.learning_rate * factor
+            rates[update.parts[0]] = update.optimizer.learning_rate * factor
+        return rates
+
+    def _losses(self, batches: int) -> dict[str, float]:
+        names = [f"{term.on}.{term.name}" for term in self.stage.terms()]
+        losses = dict(zip(names, (self.sums / batches).tolist(), strict=True))
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise NotFinite(f"{', '.join(bad)} is not finite")
+        return losses
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that a resumed run needs."""
+        tensors = {f"part/{n}/{k}": v for n, part in self.parts.items() for k, v in part.state_dict().items()}
+        for index, optimizer in enumerate(self.optimizers):
+            tensors |= {f"optimizer/{index}/{k}": v for k, v in optimizers.state(optimizer).items()}
+        tensors |= {f"average/{n}/{i}": v for n, averages in self.averages.items() for i, v in enumerate(averages)}
+        tensors["sums"] = self.sums
+        state = {"batch": self.batch, "retries": self.retries, "seconds": self.seconds}
+        return Snapshot(
+            self.index, self.epoch, {name: value.detach().cpu().clone() for name, value in tensors.items()}, state
+        )
+
+    def restore(self, snapshot: Snapshot, retries: int | None = None) -> None:
+        """Go on from a snapshot of this stage; ``retries`` halves the learning rates so many times."""
+        self.epoch, self.batch, self.seconds = snapshot.epoch, snapshot.state["batch"], snapshot.state["seconds"]
+        self.retries = snapshot.state["retries"] if retries is None else retries
+        self.sums.copy_(snapshot.tensors["sums"])
+        for name, part in self.parts.items():
+            part.load_state_dict(snapshot.under(f"part/{name}/"))
+        for index, optimizer in enumerate(self.optimizers):
+            optimizers.restore(optimizer, snapshot.under(f"optimizer/{index}/"))
+        for name, averages in self.averages.items():
+            for key, value in snapshot.under(f"average/{name}/").items():
+                averages[int(key)].copy_(value)
+
+    def finish(self) -> None:
+        """Put averaged weights in the place of the last ones, and leave everything in eval mode."""
+        with torch.no_grad():
+            for name, averages in self.averages.items():
+                for param, average in zip(self.parts[name].parameters(), averages, strict=True):
+                    param.copy_(average)
+        for part in self.parts.values():
+            part.eval()
