@@ -1,6 +1,6 @@
 """Model compression for one-class anomaly detectors.
 
-Importing this package does not import torch: the public names load what they need when they are first used.
+What is here is what a user calls and what a plug-in is written with. Importing this package does not import torch: the public names load what they need when they are first used.
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     from kdcompress.architectures import ARCHITECTURES as ARCHITECTURES
     from kdcompress.data import DATASETS as DATASETS
     from kdcompress.data.one_class import OneClassData as OneClassData
+    from kdcompress.errors import InputError as InputError
     from kdcompress.errors import KdcompressError as KdcompressError
     from kdcompress.losses import LOSSES as LOSSES
+    from kdcompress.profiling import COUNTERS as COUNTERS
+    from kdcompress.results import Count as Count
     from kdcompress.results import Result as Result
+    from kdcompress.stage import SCHEDULES as SCHEDULES
+    from kdcompress.stage import Adam as Adam
+    from kdcompress.stage import Side as Side
+    from kdcompress.stage import Stage as Stage
+    from kdcompress.stage import Term as Term
+    from kdcompress.stage import Update as Update
+    from kdcompress.stage import loss as loss
     from kdcompress.strategies import STRATEGIES as STRATEGIES
     from kdcompress.types import Critic as Critic
     from kdcompress.types import Detector as Detector
+    from kdcompress.types import Interface as Interface
+    from kdcompress.types import Outputs as Outputs
     from kdcompress.types import Pair as Pair
 
 _PUBLIC = {
@@ -30,12 +42,24 @@ _PUBLIC = {
     "ARCHITECTURES": "architectures",
     "DATASETS": "data",
     "OneClassData": "data.one_class",
+    "InputError": "errors",
     "KdcompressError": "errors",
     "LOSSES": "losses",
+    "COUNTERS": "profiling",
+    "Count": "results",
     "Result": "results",
+    "SCHEDULES": "stage",
+    "Adam": "stage",
+    "Side": "stage",
+    "Stage": "stage",
+    "Term": "stage",
+    "Update": "stage",
+    "loss": "stage",
     "STRATEGIES": "strategies",
     "Critic": "types",
     "Detector": "types",
+    "Interface": "types",
+    "Outputs": "types",
     "Pair": "types",
 }
 

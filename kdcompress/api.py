@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdcompress import bundle, recipe
+from kdcompress import plugins as plug_ins
 from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.types import Detector
@@ -18,6 +19,7 @@ def distill(
     out: str | Path = "runs",
     device: str = "auto",
     fresh: bool = False,
+    plugins: Sequence[str | Path] = (),
     **sections: Any,  # noqa: ANN401
 ) -> Result:
     """Run a recipe and return what it found; a run that is done already is read, not repeated.
@@ -27,6 +29,8 @@ def distill(
         out: folder of all runs.
         device: ``auto``, ``cpu`` or ``cuda``.
         fresh: start over beside a run that is there already.
+        plugins: files with architectures, data sets, strategies, losses or counters of your own, beside those that
+            the source says it wants.
         **sections: sections of the recipe, e.g. ``teacher={"bundle": "big.safetensors"}``; they replace those of the
             source.
 
@@ -34,6 +38,8 @@ def distill(
         InputError: for wrong input, before anything is trained.
         KdcompressError: where training or scoring fails.
     """
+    plug_ins.load_installed()
+    given = [plug_ins.load(one) for one in plugins]
     if isinstance(source, str | Path):
         path = recipe.find(str(source))
         plain, where = recipe.read(path), str(path)
@@ -42,13 +48,19 @@ def distill(
         plain, where = dict(source or {}), "recipe"
         plain.setdefault("name", "run")
     parsed = recipe.parse({**plain, **sections}, where)
+    parsed = recipe.wanting(parsed, given)
     return run(parsed, Path(out), where=where, device=device, fresh=fresh).result
 
 
-def load(path: str | Path) -> Detector:
+def load(path: str | Path, *, plugins: Sequence[str | Path] = ()) -> Detector:
     """Return the detector in a bundle, in eval mode on the CPU; only tensors and JSON are read.
+
+    A bundle imports no code: an architecture of your own comes from the files given as ``plugins``.
 
     Raises:
         BundleError: where the file is missing, damaged, altered, or wants an architecture that is not registered.
     """
+    plug_ins.load_installed()
+    for one in plugins:
+        plug_ins.load(one)
     return bundle.load(path).detector

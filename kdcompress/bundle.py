@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kdcompress import __version__
+from kdcompress import __version__, plugins
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import BundleError, InputError, unknown
 from kdcompress.rundir import write_atomic
@@ -38,6 +38,7 @@ class Manifest:
         digest: of the run.
         sha256: of the tensors.
         critic: whether the training's critic is in the file too.
+        plugin: name and hash of the plug-in that the architecture came from; None for a built-in.
         version: of kdcompress.
         format: of this manifest.
     """
@@ -51,6 +52,7 @@ class Manifest:
     digest: str = ""
     sha256: str = ""
     critic: bool = False
+    plugin: plugins.Origin | None = None
     version: str = __version__
     format: int = FORMAT
 
@@ -88,6 +90,8 @@ def save(path: Path, manifest: Manifest, pair: Pair) -> str:
     critic = manifest.critic and pair.critic is not None
     tensors = _tensors(pair, critic=critic)
     plain = {**asdict(manifest), "critic": critic, "sha256": _hash(tensors)}
+    if manifest.plugin is None and (origin := plugins.owner(ARCHITECTURES.kind, manifest.architecture)) is not None:
+        plain["plugin"] = asdict(origin)
     text = json.dumps(plain, allow_nan=False, sort_keys=True)
     write_atomic(path, safetensors.torch.save(tensors, {"kdcompress": text}))
     return str(plain["sha256"])
@@ -137,9 +141,11 @@ def load(path: str | Path) -> Bundle:
         raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
     if manifest.architecture not in ARCHITECTURES:
         raise BundleError(
-            f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; give the plug-in that has it"
+            f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; "
+            f"it comes from the plug-in {manifest.plugin or 'of whoever made the bundle'}, and a bundle imports no code: "
+            f"give it with --plugin FILE"
         )
-    unfit = f"{path}: does not fit the architecture '{manifest.architecture}'"
+    unfit = f"{path}: does not fit the architecture '{manifest.architecture}'{_another(manifest)}"
     try:
         _check_shapes(manifest, tensors)
         pair = build(manifest.architecture, manifest.options, manifest.input_shape, seed=0)
@@ -152,6 +158,13 @@ def load(path: str | Path) -> Bundle:
     except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, InputError) as error:
         raise BundleError(f"{unfit}: {error}") from error
     return Bundle(manifest, pair)
+
+
+def _another(manifest: Manifest) -> str:
+    origin = plugins.owner(ARCHITECTURES.kind, manifest.architecture)
+    if manifest.plugin == origin:
+        return ""
+    return f" of {origin or 'this package'}; it was made with that of {manifest.plugin or 'another version'}"
 
 
 def _check_shapes(manifest: Manifest, tensors: dict[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from kdcompress.rundir import write_atomic
 _LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "scipy", "fvcore", "thop", "safetensors")
 
 
-def describe(device: torch.device, threads: int) -> dict[str, Any]:
-    """Return the environment of a run that starts now; ``plans`` fills as stages begin."""
+def describe(device: torch.device, threads: int, plugins: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """Return the environment of a run that starts now; ``plans`` fills as stages begin.
+
+    Plug-ins are given by name, with the hash of their content.
+    """
     return {
         "kdcompress": __version__,
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "plugins": dict(plugins or {}),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -25,10 +25,11 @@ from kdcompress.outcome import Scored
 from kdcompress.planning import Planned, plan
 from kdcompress.recipe import Recipe, Ref, Student
 from kdcompress.reporting.files import write_run
-from kdcompress.resolve import resolve
+from kdcompress.resolve import admitted, resolve
 from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
 from kdcompress.signature import arguments
+from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
 from kdcompress.training import Course, Observe, seconds, train
 
@@ -52,6 +53,7 @@ def run(
     where: str = "recipe",
     device: str = "auto",
     fresh: bool = False,
+    wait: bool = False,
     observe: Observe = silent,
 ) -> Run:
     """Train, evaluate and report what a recipe says, or return the run that did so before.
@@ -64,10 +66,11 @@ def run(
         where: the recipe's file, for messages.
         device: ``auto``, ``cpu`` or ``cuda``.
         fresh: start over beside a run that is there already.
+        wait: let a process that works on the same run finish first, instead of refusing.
         observe: is told the arm and the event.
 
     Raises:
-        InputError: for wrong input, before anything is trained.
+        InputError: for wrong input, before anything is trained; where another process works on the same run.
         KdcompressError: where training or scoring fails.
     """
     place = device_for(device)
@@ -76,17 +79,28 @@ def run(
     if given is not None:
         _check_fits(given, data, f"{where}: teacher.bundle")
     digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
+    if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
+        return done
+    planned = plan(recipe, digest, data, given)
     rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
-    if (done := rundir.result()) is not None:
-        if not rundir.reported():
-            write_run(rundir)
-        return Run(rundir, done)
-    planned = plan(recipe, rundir.digest, data, given)
-    with _settings(recipe, rundir, place):
+    with rundir.lock(wait=wait), _settings(recipe, rundir, place):
+        # Whoever held the lock may have done the work.
+        if (done := _done(rundir)) is not None:
+            return done
         if planned.left_out:
             observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
         return _distil(course, data, planned, given or _trained_teacher(course, root, device))
+
+
+def _done(rundir: RunDir) -> Run | None:
+    """Return a run that is finished, with its report."""
+    result = rundir.result()
+    if result is None:
+        return None
+    if not rundir.reported():
+        write_run(rundir)
+    return Run(rundir, result)
 
 
 def load_data(ref: Ref) -> OneClassData:
@@ -97,6 +111,7 @@ def load_data(ref: Ref) -> OneClassData:
 
 def resolve_written(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None]:
     """Return a recipe as written with all of its options, and the bundle of its teacher if it names one."""
+    recipe = admitted(recipe, where)
     path = recipe.teacher.bundle if recipe.teacher is not None else None
     given = bundle.load(path) if path is not None else None
     known = Ref(name=given.manifest.architecture, **given.manifest.options) if given is not None else None
@@ -134,7 +149,8 @@ def _check_fits(given: Bundle, data: OneClassData, where: str) -> None:
 def _settings(recipe: Recipe, rundir: RunDir, device: torch.device) -> Iterator[None]:
     """Compute as the run began: the number of threads and the device decide bits. Leave torch as it was."""
     before = torch.get_num_threads()
-    environment = rundir.environment() or describe(device, recipe.engine.threads or before)
+    plugins = {one.file: one.sha256 for one in recipe.plugins}
+    environment = rundir.environment() or describe(device, recipe.engine.threads or before, plugins)
     if environment["device"] != device.type:
         raise InputError(
             f"--device {device.type}: {rundir.path} was begun on {environment['device']} and continues there "
@@ -163,6 +179,7 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
         strategy=source.strategy,
         engine=recipe.engine,
         evaluation=recipe.evaluation,
+        plugins=recipe.plugins,
     )
 
 
@@ -171,7 +188,7 @@ def _trained_teacher(course: Course, root: Path, device: str) -> Bundle | None:
     own = teacher_recipe(course.recipe)
     if own is None:
         return None
-    trained = run(own, root, device=device, observe=lambda _, event: course.observe("teacher", event))
+    trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
     course.rundir.add_history(*({**row, "arm": "teacher"} for row in trained.rundir.history()))
     return bundle.load(trained.rundir.bundle("student"))
 
@@ -192,11 +209,14 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
     for name, one in bundles.items():
         course.observe(name, Phase("scoring"))
         scores[name] = outcome.scored(one.detector, data, device)
+    detectors = {name: one.detector for name, one in bundles.items()}
+    if shown := specimens(detectors, {name: one.test for name, one in scores.items()}, data, device):
+        rundir.write_samples(shown)
     stages: dict[str, tuple[StageScore, ...]] = {
         arm: _stage_scores(rundir, arm, planned.taught, data, device) for arm in ("student", "control") if arm in arms
     }
     course.observe("all", Phase("counting and timing"))
-    profiles = outcome.costs({name: one.detector for name, one in bundles.items()}, data, device)
+    profiles = outcome.costs(detectors, data, device)
     taught_for = sum(seconds(rundir, "teacher").values())
     spent = {f"{arm}: {name}": value for arm in ("student", "control") for name, value in seconds(rundir, arm).items()}
     result = outcome.result(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdcompress import document, signature
+from kdcompress import document, plugins, signature
 from kdcompress.errors import InputError, RecipeError, near, unknown
 
 TRAINING_BITS = 1
@@ -118,6 +118,18 @@ class EvaluationOptions(_Part):
     false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
+class Wanted(_Part):
+    """A plug-in that a recipe wants: its file, from the recipe's folder, and the hash of its content."""
+
+    file: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: object) -> object:
+        return {"file": given} if isinstance(given, str) else given
+
+
 class Recipe(_Part):
     """Everything that a run is told."""
 
@@ -131,6 +143,7 @@ class Recipe(_Part):
     control: bool = True
     engine: Engine = Engine()
     evaluation: EvaluationOptions = EvaluationOptions()
+    plugins: tuple[Wanted, ...] = ()
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML that gives the same recipe again."""
@@ -143,7 +156,7 @@ def _without_unset(part: BaseModel) -> dict[str, Any]:
     plain = part.model_dump(mode="json")
     for key in type(part).model_fields:
         value = getattr(part, key)
-        if value is None:
+        if value is None or value == ():
             del plain[key]
         elif isinstance(value, BaseModel):
             plain[key] = _without_unset(value)
@@ -153,9 +166,11 @@ def _without_unset(part: BaseModel) -> dict[str, Any]:
 def digest(recipe: Recipe, *hashes: str) -> str:
     """Return the 12 hex digits that name a run: the resolved recipe, the hashes of its inputs, the training's version.
 
-    Paths and the recipe's name and description are left out: they do not change a bit of the outcome.
+    Paths and the recipe's name and description are left out: they do not change a bit of the outcome. Of plug-ins the
+    content counts alone.
     """
-    plain = recipe.model_dump(mode="json", exclude={"name", "description"})
+    plain = recipe.model_dump(mode="json", exclude={"name", "description", "plugins"})
+    hashes = (*hashes, *sorted(one.sha256 for one in recipe.plugins if one.sha256 is not None))
     plain["data"].pop("root", None)
     if plain["teacher"] is not None:
         plain["teacher"] = {key: plain["teacher"][key] for key in ("architecture", "strategy", "seed")}
@@ -197,8 +212,10 @@ def _is(question: Callable[[], bool]) -> bool:
         return False
 
 
-def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugin] = ()) -> Recipe:
     """Read a recipe by path or name, with ``KEY=VALUE`` overrides, and check its structure.
+
+    The plug-ins that are given with it become part of it.
 
     Raises:
         RecipeError: with every problem found.
@@ -207,7 +224,13 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     plain: Any = {"name": path.stem, **read(path)}
     for override in overrides:
         plain = document.overridden(plain, override)
-    return parse(plain, str(path))
+    return wanting(parse(plain, str(path)), given)
+
+
+def wanting(recipe: Recipe, given: Sequence[plugins.Plugin]) -> Recipe:
+    """Return a recipe that also wants the plug-ins that were given with it."""
+    wanted = tuple(Wanted(file=str(one.path), sha256=one.origin.sha256) for one in given)
+    return recipe.model_copy(update={"plugins": (*recipe.plugins, *wanted)})
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -285,7 +308,20 @@ def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
     parse({"name": path.stem, **own}, str(path))
     default = {"architecture": own["student"], "strategy": own.get("strategy") or {"name": "scratch"}}
     merged = {part: _merged(default[part], teacher.get(part)) for part in parts}
-    return {**plain, "teacher": {**teacher, **merged}}
+    filled = {**plain, "teacher": {**teacher, **merged}}
+    if own.get("plugins"):
+        filled["plugins"] = [*_listed(plain.get("plugins")), *(_from(path, one) for one in own["plugins"])]
+    return filled
+
+
+def _listed(given: object) -> list[Any]:
+    return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
+
+
+def _from(path: Path, wanted: str | dict[str, Any]) -> dict[str, Any]:
+    """Return a plug-in of another recipe as it is named from everywhere."""
+    plain = {"file": wanted} if isinstance(wanted, str) else wanted
+    return {**plain, "file": str((path.parent / plain["file"]).absolute())}
 
 
 def _merged(default: Any, given: Any) -> Any:  # noqa: ANN401
@@ -302,6 +338,8 @@ def _keys() -> dict[str, list[str]]:
         "teacher": Teacher,
         "engine": Engine,
         "evaluation": EvaluationOptions,
+        "plugins": Wanted,
+        "plugins.*": Wanted,
     }
     things = ("data", "student", "strategy", "teacher.architecture", "teacher.strategy")
     return {where: list(part.model_fields) for where, part in parts.items()} | {where: ["name"] for where in things}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kdcompress.errors import InputError, unknown
 
 T = TypeVar("T")
+
+_NOTED: ContextVar[list[tuple[Registry[Any], str]] | None] = ContextVar("_NOTED", default=None)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Registry(Generic[T]):
             self._items[name] = item
             said = description or (getattr(item, "__doc__", None) or "").strip().partition("\n")[0]
             self._descriptions.setdefault(name, said)
+            noted = _NOTED.get()
+            if noted is not None and name not in self._builtins:
+                noted.append((self, name))
             return item
 
         return file
@@ -82,3 +89,21 @@ class Registry(Generic[T]):
     def builtins(self) -> Mapping[str, Entry]:
         """Return the lazy table, for the test that compares it with the modules."""
         return dict(self._builtins)
+
+    def _forget(self, name: str) -> None:
+        del self._items[name], self._descriptions[name]
+
+
+@contextmanager
+def noting() -> Iterator[list[tuple[Registry[Any], str]]]:
+    """Collect what is registered meanwhile beside the built-ins; where that raises, it is taken back."""
+    noted: list[tuple[Registry[Any], str]] = []
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    except BaseException:
+        for registry, name in noted:
+            registry._forget(name)
+        raise
+    finally:
+        _NOTED.reset(token)

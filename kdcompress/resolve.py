@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from kdcompress import signature
+from kdcompress import plugins, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
 from kdcompress.errors import InputError, RecipeError, unknown
-from kdcompress.recipe import SIZES, Recipe, Ref, Student
+from kdcompress.recipe import SIZES, Recipe, Ref, Student, Wanted
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
+
+
+def admitted(recipe: Recipe, where: str) -> Recipe:
+    """Return a recipe with the plug-ins that it wants as they are loaded: by name and hash, no path.
+
+    Raises:
+        RecipeError: where one is not loaded, and the user does not let recipes load it.
+    """
+    found = plugins.admit([(one.file, one.sha256) for one in recipe.plugins], where)
+    return recipe.model_copy(update={"plugins": _wanted(*(one.origin for one in found))})
+
+
+def _wanted(*origins: plugins.Origin) -> tuple[Wanted, ...]:
+    unique = sorted(set(origins), key=lambda origin: (origin.name, origin.sha256))
+    return tuple(Wanted(file=one.name, sha256=one.sha256) for one in unique)
+
+
+def _owners(data: Ref, architectures: Sequence[Ref | None], strategies: Sequence[Ref]) -> Iterator[plugins.Origin]:
+    """Return the plug-ins from which the things come that a recipe names, whoever loaded them."""
+    named = [(DATASETS.kind, data), *((STRATEGIES.kind, one) for one in strategies)]
+    named += [(ARCHITECTURES.kind, one) for one in architectures if one is not None]
+    for kind, ref in named:
+        if (origin := plugins.owner(kind, ref.name)) is not None:
+            yield origin
 
 
 def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
     """Return the recipe with all options of all its parts, defaults filled in.
 
-    A student of its teacher's architecture has its teacher's options where it does not set its own.
+    A student of its teacher's architecture has its teacher's options where it does not set its own. The plug-ins of
+    what it names are added to those that it wants.
 
     Args:
         recipe: as it was written.
@@ -46,6 +71,8 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
         found.alone(recipe, strategy)
     if found.problems:
         raise RecipeError(where, found.problems)
+    owners = _owners(data, (student, architecture), (strategy, taught))
+    given = [plugins.Origin(one.file, one.sha256) for one in recipe.plugins if one.sha256 is not None]
     source = recipe.teacher
     if source is not None and source.bundle is None:
         seed = recipe.seed if source.seed is None else source.seed
@@ -57,6 +84,7 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
             "student": student,
             "strategy": strategy,
             "control": recipe.control and has_teacher,
+            "plugins": _wanted(*given, *owners),
         }
     )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pydantic
 
@@ -62,6 +63,24 @@ def _json(plain: object) -> bytes:
     return (json.dumps(plain, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _arrays(what: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    buffer = io.BytesIO()
+    for name, values in arrays.items():
+        if values.dtype.hasobject:
+            raise TypeError(f"{name}: {what} are numbers; objects would be pickled")
+    # Not by allow_pickle=False: a numpy that does not know the argument would save it as an array.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _read_arrays(path: Path, what: str) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        with np.load(io.BytesIO(_read(path)), allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged, or not {what}: {error}") from error
+
+
 @dataclass(frozen=True)
 class CheckpointFile:
     """Where one arm's training is kept; the engine's slot."""
@@ -97,10 +116,9 @@ class RunDir:
 
     @classmethod
     def open(cls, root: Path, name: str, digest: str, *, fresh: bool = False) -> RunDir:
-        """Return the newest run of a digest, or with ``fresh`` a new one beside it."""
+        """Return the newest run of a digest, or with ``fresh`` a new one beside it; its folder is made."""
         try:
-            number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
-            run = cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
+            run = cls.newest(root, name, digest, fresh=fresh)
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             place = error.filename or root
@@ -108,6 +126,12 @@ class RunDir:
         if not os.access(run.path, os.W_OK | os.X_OK):
             raise InputError(f"--out {root}: cannot write to {run.path}: permission denied")
         return run
+
+    @classmethod
+    def newest(cls, root: Path, name: str, digest: str, *, fresh: bool = False) -> RunDir:
+        """Return where the newest run of a digest is or would be, or with ``fresh`` the next; nothing is made."""
+        number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
+        return cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
 
     @staticmethod
     def _numbers(folder: Path, digest: str) -> Iterator[int]:
@@ -131,6 +155,25 @@ class RunDir:
     def digest(self) -> str:
         """The name of the directory."""
         return self.path.name
+
+    @contextlib.contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes out; the lock falls with the process that holds it, however it ends.
+
+        Raises:
+            InputError: where another process works here and ``wait`` is off.
+        """
+        guard = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=-1 if wait else 0)
+        try:
+            guard.acquire()
+        except filelock.Timeout:
+            raise InputError(
+                f"{self.path}: another process is working on this run: wait for it, or start over with --fresh"
+            ) from None
+        try:
+            yield
+        finally:
+            guard.release()
 
     def bundle(self, name: str) -> Path:
         """Return the file of a detector: ``teacher``, ``student``, ``control``, or one at the end of a stage."""
@@ -182,22 +225,20 @@ class RunDir:
 
     def write_scores(self, scores: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the scores and labels."""
-        buffer = io.BytesIO()
-        for name, values in scores.items():
-            if values.dtype.hasobject:
-                raise TypeError(f"{name}: scores are numbers; objects would be pickled")
-        # Not by allow_pickle=False: a numpy that does not know the argument would save it as an array.
-        np.savez_compressed(buffer, **scores)  # type: ignore[arg-type]
-        write_atomic(self.path / "scores.npz", buffer.getvalue())
+        write_atomic(self.path / "scores.npz", _arrays("scores", scores))
 
     def scores(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the scores and labels."""
-        path = self.path / "scores.npz"
-        try:
-            with np.load(io.BytesIO(_read(path)), allow_pickle=False) as file:
-                return dict(file)
-        except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: damaged, or not scores: {error}") from error
+        return _read_arrays(self.path / "scores.npz", "scores")
+
+    def write_samples(self, samples: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Write the samples that a report shows."""
+        write_atomic(self.path / "samples.npz", _arrays("samples", samples))
+
+    def samples(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the samples that a report shows; nothing for a run that has none."""
+        path = self.path / "samples.npz"
+        return _read_arrays(path, "samples") if path.exists() else {}
 
     def write_result(self, result: Result) -> None:
         """Write the result: the run is done when it is there."""

@@ -116,11 +116,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Projection:
-    """A learned linear map of one student output to the teacher's size; never counted, never exported."""
+    """A learned linear map of one student output to the teacher's size; never counted, never exported.
+
+    Several students that train as one have a copy each, over outputs [N, K, Z].
+    """
 
     output: str
     from_size: int
     to_size: int
+    copies: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from kdcompress.environment import known_plans, remember_plans
 from kdcompress.recipe import Recipe
 from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
+from kdcompress.signals import deferred
 from kdcompress.stage import Stage
 from kdcompress.types import Pair
 
@@ -44,6 +45,9 @@ def train(
 
     The student and its control start from the same weights and see the same batches. A teacher that a stage moves is
     written as ``teacher_after``; the given pair is moved too.
+
+    Raises:
+        KeyboardInterrupt: where SIGINT or SIGTERM came; the step under way was finished and saved.
     """
     rundir = course.rundir
     if rundir.bundle(arm).exists():
@@ -63,10 +67,13 @@ def train(
         seed=derive(course.recipe.seed, "training"),
         slot=slot,
     )
-    for event in events:
-        course.observe(arm, event)
-        if isinstance(event, StageDone):
-            bundle.save(rundir.bundle(f"{arm}-stage-{event.index + 1}"), replace(manifest, critic=False), pair)
+    with deferred() as stop:
+        for event in events:
+            course.observe(arm, event)
+            if isinstance(event, StageDone):
+                bundle.save(rundir.bundle(f"{arm}-stage-{event.index + 1}"), replace(manifest, critic=False), pair)
+            if stop.asked:
+                events.close()
     if teacher is not None and any(stage.trained() & {"teacher.detector"} for stage in stages):
         bundle.save(
             rundir.bundle("teacher_after"), replace(teacher.manifest, critic=False, threshold=None), teacher.pair

@@ -8,8 +8,8 @@ PACKAGE = Path(__file__).parent.parent / "kdcompress"
 # Imports go down only; members of one layer do not import each other.
 LAYERS = [
     {"errors"},
-    {"registry", "seeding", "document"},
-    {"signature", "results"},
+    {"registry", "seeding", "signals", "document"},
+    {"signature", "results", "plugins"},
     {"recipe"},
     {"rundir"},
     {"types"},
@@ -17,11 +17,11 @@ LAYERS = [
     {"architectures", "data", "losses", "profiling"},
     {"bundle", "strategies", "engine", "evaluation", "students"},
     {"resolve", "environment", "reporting", "planning"},
-    {"outcome"},
+    {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
     {"api"},
-    {"cli"},
+    {"cli", "contracts"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -83,6 +83,7 @@ def test_imports_go_down_only(path):
         ("fvcore", {"profiling"}),
         ("torchvision", {"data"}),
         ("rich", {"cli"}),
+        ("pytest", {"contracts"}),
         ("matplotlib", {"reporting"}),
         ("jinja2", {"reporting"}),
     ],
@@ -94,7 +95,7 @@ def test_a_library_stays_where_it_belongs(library, allowed):
 
 
 @pytest.mark.parametrize(
-    "name", ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting"]
+    "name", ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting", "plugins"]
 )
 def test_what_must_start_fast_does_not_import_torch(name):
     paths = [path for path in MODULES if unit(path) == name]

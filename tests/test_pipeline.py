@@ -11,6 +11,7 @@ import yaml
 
 from kdcompress import rundir as rundirs
 from kdcompress.bundle import load
+from kdcompress.engine.checkpoint import Snapshot
 from kdcompress.engine.events import EpochDone, LeftOut, StageDone
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score, threshold
@@ -337,6 +338,46 @@ def test_test_labels_reach_no_training(tmp_path, monkeypatch, done):
     assert turned.result.student.threshold == done.result.student.threshold
     scores, before = turned.rundir.scores(), done.rundir.scores()
     assert all(np.array_equal(scores[name], before[name]) for name in scores if name != "labels")
+
+
+def test_a_second_process_is_kept_out_until_the_first_is_done(tmp_path, done):
+    root = tmp_path
+    with pytest.MonkeyPatch.context() as patched:
+        stopping_at(20, patched)
+        with pytest.raises(Stop):
+            run(tiny(), root)
+    (path,) = root.glob("tiny/*/")
+    with rundirs.RunDir(path).lock(), pytest.raises(InputError, match=r"another process is working .*--fresh"):
+        run(tiny(), root)
+    assert bits(run(tiny(), root)) == bits(done)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_process_saves_its_step_and_says_how_to_go_on(done, tmp_path, number):
+    recipe = {**TINY, "strategy": {**TINY["strategy"], "steps": [{"epochs": 100_000}]}}
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(recipe))
+    command = [sys.executable, "-m", "kdcompress", "distill", str(file), "--out", str(tmp_path / "runs")]
+    environment = {**os.environ, "KDCOMPRESS_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not list(tmp_path.glob("runs/tiny/*/checkpoints/student*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "kdcompress: interrupted; the same command goes on where it stopped\n"
+    (checkpoint,) = tmp_path.glob("runs/tiny/*/checkpoints/student.safetensors")
+    (run_dir,) = (rundirs.RunDir(path.parent) for path in tmp_path.glob("runs/tiny/*/history.jsonl"))
+    rows = [row for row in run_dir.history() if row["arm"] == "student"]
+    assert Snapshot.from_bytes(checkpoint.read_bytes()).epoch == len(rows)
+
+
+def test_wrong_input_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(InputError, match="cannot be reached"):
+        run(tiny(student={"name": "ede_gan", "macs_ratio": 1e9}), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_goes_on_where_it_was_begun(tmp_path, done):

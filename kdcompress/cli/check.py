@@ -11,21 +11,24 @@ from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
 from kdcompress.data import DATASETS
 from kdcompress.errors import RecipeError, unknown
+from kdcompress.plugins import Plugin
 from kdcompress.recipe import Ref
 from kdcompress.registry import Registry
+from kdcompress.resolve import admitted
 from kdcompress.strategies import STRATEGIES
 
 
 @click.command()
 @click.argument("recipe")
 @options.overrides
+@options.plugin
 @click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
-def command(recipe: str, overrides: tuple[str, ...], syntax: bool) -> None:
+def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
     """Check a recipe without running it: every problem is named, with its file and key."""
-    parsed = recipes.load(recipe, overrides)
+    parsed = recipes.load(recipe, overrides, plugins)
     where = str(recipes.find(recipe))
     if syntax:
-        _check_names(parsed, where)
+        _check_names(admitted(parsed, where), where)
     else:
         from kdcompress.pipeline import resolve_written
 

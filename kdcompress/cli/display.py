@@ -32,14 +32,17 @@ class Display:
         self._losses = ""
 
     def __enter__(self) -> Display:
-        self._progress.start()
+        if not self._progress.disable:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
-        self._progress.stop()
+        # rich writes an empty line on stopping even where it is disabled.
+        if not self._progress.disable:
+            self._progress.stop()
 
     def observe(self, arm: str, event: Event) -> None:
         """Show what happens."""

@@ -9,6 +9,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
+from kdcompress.plugins import Plugin
 
 
 @click.command()
@@ -16,18 +17,26 @@ from kdcompress.cli import options
 @options.overrides
 @options.out("runs")
 @options.device
+@options.plugin
 @click.option("--fresh", is_flag=True, help="Start over beside an earlier run; nothing is deleted.")
 @options.as_json
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
-    recipe: str, overrides: tuple[str, ...], out: Path, device: str, fresh: bool, as_json: bool, quiet: bool
+    recipe: str,
+    overrides: tuple[str, ...],
+    out: Path,
+    device: str,
+    plugins: tuple[Plugin, ...],
+    fresh: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Train a small detector from a large one, and compare both.
 
     RECIPE is a file or the name of a shipped recipe (kdcompress list recipes); without one, it is `digits`. The
     same command run again goes on where it stopped, or reports at once when all is done.
     """
-    parsed = recipes.load(recipe, overrides)
+    parsed = recipes.load(recipe, overrides, plugins)
 
     from kdcompress.cli.display import Display
     from kdcompress.cli.summary import show

@@ -10,6 +10,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
+from kdcompress.plugins import Plugin
 
 
 @click.command()
@@ -17,7 +18,8 @@ from kdcompress.cli import options
 @options.overrides
 @options.as_json
 @options.device
-def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str) -> None:
+@options.plugin
+def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str, plugins: tuple[Plugin, ...]) -> None:
     """Evaluate a saved detector: on the data that it was trained for, or on what --set data... says."""
     from kdcompress import bundle
     from kdcompress.cli.summary import show_evaluation

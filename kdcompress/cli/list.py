@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
+from kdcompress.cli import options
 from kdcompress.cli.kinds import KINDS, described, kind_of
+from kdcompress.plugins import Plugin
 
 
 @click.command()
 @click.argument("kind", required=False)
-def command(kind: str | None) -> None:
+@options.plugin
+def command(kind: str | None, plugins: tuple[Plugin, ...]) -> None:
     """List what recipes can name: all of it, or one KIND.
 
     Kinds are recipes, architectures, data, strategies, losses and counters.

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kdcompress import plugins as plug_ins
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,3 +37,15 @@ def out(default: str | None) -> Callable[[F], F]:
     return click.option(
         "--out", type=click.Path(path_type=Path), default=default, show_default=True, help="Folder for the output."
     )
+
+
+def plugin(command: F) -> F:
+    """Add ``--plugin FILE``; the files, and what is installed as plug-ins, are loaded before the command runs."""
+    return click.option(
+        "--plugin", "plugins", multiple=True, metavar="FILE", callback=_load, help="A file with parts of your own."
+    )(command)
+
+
+def _load(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[plug_ins.Plugin, ...]:
+    plug_ins.load_installed()
+    return tuple(plug_ins.load(file) for file in files)

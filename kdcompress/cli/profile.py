@@ -10,6 +10,7 @@ import click
 
 from kdcompress.cli import options
 from kdcompress.errors import InputError, unknown
+from kdcompress.plugins import Plugin
 
 
 @click.command()
@@ -17,7 +18,8 @@ from kdcompress.errors import InputError, unknown
 @click.option("--input", "shape", metavar="C,H,W", help="Input shape; needed for an architecture's name.")
 @options.as_json
 @options.device
-def command(target: str, shape: str | None, as_json: bool, device: str) -> None:
+@options.plugin
+def command(target: str, shape: str | None, as_json: bool, device: str, plugins: tuple[Plugin, ...]) -> None:
     """Count and time a detector: TARGET is a bundle or the name of an architecture."""
     import torch
 

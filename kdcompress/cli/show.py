@@ -9,13 +9,16 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress import signature
+from kdcompress.cli import options
 from kdcompress.cli.kinds import REGISTRIES, kind_of
+from kdcompress.plugins import Plugin
 
 
 @click.command()
 @click.argument("kind")
 @click.argument("name")
-def command(kind: str, name: str) -> None:
+@options.plugin
+def command(kind: str, name: str, plugins: tuple[Plugin, ...]) -> None:
     """Show the options, defaults and documentation of one thing, or the text of a recipe."""
     kind = kind_of(kind)
     if kind == "recipes":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -32,11 +32,12 @@ def fit(
     plan_for: Callable[[Stage], Plan],
     seed: int,
     slot: Slot,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train through the stages, telling what happens; the pairs are trained in place.
 
-    A checkpoint is written to ``slot`` after every epoch, and in the middle of one when the caller closes the generator.
-    If there is one already, training goes on from there and ends with the same bits as if it had never stopped.
+    A checkpoint is written to ``slot`` after every epoch, and in the middle of one when the caller closes the
+    generator. If there is one already, training goes on from there and ends with the same bits as if it had never
+    stopped.
 
     Args:
         stages: what to train, in order.

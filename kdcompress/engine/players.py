@@ -15,12 +15,29 @@ from kdcompress.types import Outputs, Pair
 _CHUNK = 256
 
 
+class _Copies(nn.Module):
+    """A linear map for each of several students, [N, K, from] to [N, K, to], all the same at first."""
+
+    def __init__(self, one: nn.Linear, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(one.weight.detach().repeat(count, 1, 1))
+        self.bias = nn.Parameter(one.bias.detach().repeat(count, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1) + self.bias
+
+
+def _map(projection: Projection) -> nn.Module:
+    one = nn.Linear(projection.from_size, projection.to_size)
+    return one if projection.copies is None else _Copies(one, projection.copies)
+
+
 class Projections(nn.Module):
     """A stage's learned linear maps of the student's outputs to the teacher's sizes."""
 
     def __init__(self, projections: Iterable[Projection]) -> None:
         super().__init__()
-        self.maps = nn.ModuleDict({p.output: nn.Linear(p.from_size, p.to_size) for p in projections})
+        self.maps = nn.ModuleDict({p.output: _map(p) for p in projections})
 
     def forward(self, outputs: Outputs) -> Outputs:
         """Return the outputs, those with a map mapped."""

@@ -111,7 +111,7 @@ class StageRun:
             values += [loss.detach() for loss in losses]
         for optimizer, params, grads in zip(self.optimizers, self.params, gradients, strict=True):
             for param, grad in zip(params, grads, strict=True):
-                param.grad = grad
+                param.grad = _laid_out_as(param, grad)
             optimizer.step()
         for part, averages in self.averages.items():
             torch._foreach_lerp_(averages, list(self.parts[part].parameters()), 1 - (self.stage.averaging or 0))
@@ -180,3 +180,10 @@ class StageRun:
                     param.copy_(average)
         for part in self.parts.values():
             part.eval()
+
+
+def _laid_out_as(param: nn.Parameter, grad: Tensor | None) -> Tensor | None:
+    """Return the gradient in its parameter's memory layout: the fused optimiser pairs elements by address."""
+    if grad is None or grad.stride() == param.stride():
+        return grad
+    return torch.empty_like(param).copy_(grad)

@@ -11,7 +11,7 @@ from kdcompress.evaluation.metrics import (
     fpr_at_tpr,
     paired_difference,
 )
-from kdcompress.evaluation.scoring import score
+from kdcompress.evaluation.scoring import outputs, score
 from kdcompress.evaluation.summary import evaluate
 from kdcompress.evaluation.thresholds import threshold
 
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate",
     "fidelity",
     "fpr_at_tpr",
+    "outputs",
     "paired_difference",
     "score",
     "threshold",

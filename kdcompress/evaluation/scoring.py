@@ -49,6 +49,14 @@ def _in_float32(detector: Detector) -> Detector:
     return detector
 
 
+def outputs(detector: Detector, raw: Tensor, *, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Return the named outputs for a few raw samples [N, ...], computed as `score` computes scores; on the CPU."""
+    device = torch.device(device)
+    plain = _in_float32(detector)
+    with _eval_mode(plain), _full_float32(device), torch.inference_mode():
+        return {name: value.float().cpu() for name, value in plain(plain.prepare(raw.to(device))).items()}
+
+
 @contextmanager
 def _eval_mode(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]

@@ -25,7 +25,8 @@ def read(rundir: RunDir) -> RunRecord:
     if result is None:
         raise InputError(f"{rundir.path}: not a finished run: there is no result.json in it")
     try:
-        return RunRecord(result, rundir.history(), rundir.scores(), rundir.environment(), rundir.recipe())
+        files = rundir.history(), rundir.scores(), rundir.environment(), rundir.recipe(), rundir.samples()
+        return RunRecord(result, *files)
     except (OSError, ValueError) as error:
         raise InputError(f"{rundir.path}: a file of the run is missing or damaged: {error}") from error
 

@@ -7,14 +7,14 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kdcompress.reporting import plots, sections, training, verdict
+from kdcompress.reporting import gallery, plots, sections, training, verdict
 from kdcompress.reporting.record import ARMS, RunRecord
 
 ARM_OF_LABEL = {name.replace("_", " "): name.replace("_", "-") for name in ARMS} | {"detector": "student"}
 
 
 def html(record: RunRecord) -> str:
-    """Render the report: verdict, key figures, plots, tables, recipe."""
+    """Render the report: verdict, key figures, plots, images, tables, recipe."""
     result = record.result
     first, *others = sections.tables(record)
     return page(
@@ -26,6 +26,8 @@ def html(record: RunRecord) -> str:
         comparison=first,
         tables=others,
         recipe=record.recipe,
+        panels=gallery.gallery(record),
+        panels_note=gallery.NOTE,
         plots=(
             plots.compression(result),
             plots.roc(record),

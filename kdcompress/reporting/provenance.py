@@ -33,9 +33,9 @@ def set_up(result: Result) -> Table:
         ("Input", shape),
         ("Training, validation", f"{numbers.whole(data.train)}, {numbers.whole(data.validation)} (normals only)"),
         ("Test", test),
-        ("Teacher", _named(result.teacher_architecture)),
-        ("Student", _named(result.student_architecture)),
-        ("Strategy", _named(result.strategy)),
+        *_named("Teacher", result.teacher_architecture),
+        *_named("Student", result.student_architecture),
+        *_named("Strategy", result.strategy),
         ("Seed", str(result.seed)),
         ("Recipe", result.recipe),
         ("Digest", result.digest),
@@ -44,11 +44,31 @@ def set_up(result: Result) -> Table:
     return Table("Set-up", ("", "value"), rows)
 
 
-def _named(thing: Named | None) -> str:
+def _named(what: str, thing: Named | None) -> list[tuple[str, str]]:
+    """Write a thing and its plain options in one row; options of options, such as steps or weights, have their own."""
     if thing is None:
-        return DASH
-    options = ", ".join(f"{key} {_value(value)}" for key, value in thing.options.items())
-    return f"{thing.name} ({options})" if options else thing.name
+        return [(what, DASH)]
+    nested = {key: rows for key, value in thing.options.items() if (rows := _nested(key, value))}
+    plain = _options({key: value for key, value in thing.options.items() if key not in nested})
+    first = (what, f"{thing.name} ({plain})" if plain else thing.name)
+    return [first, *((f"{what}, {name}", text) for rows in nested.values() for name, text in rows)]
+
+
+def _nested(key: str, value: object) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return [(_words(key), _options(value))]
+    if isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value):
+        return [(f"{_words(key).removesuffix('s')} {number}", _options(one)) for number, one in enumerate(value, 1)]
+    return []
+
+
+def _options(options: Mapping[str, object]) -> str:
+    """Write options; one that is unset is chosen by what it belongs to."""
+    return ", ".join(f"{_words(key)} {'auto' if value is None else _value(value)}" for key, value in options.items())
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _value(value: object) -> str:
@@ -60,6 +80,8 @@ def _value(value: object) -> str:
         return numbers.decimal(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or DASH
+    if isinstance(value, Mapping):
+        return _options(value) or DASH
     return str(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,17 @@ ARMS = ("teacher", "teacher_after", "control", "student")
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """One run: its result, the rows of its history, its scores by arm, its environment and its resolved recipe."""
+    """One run: its result, the rows of its history, its scores by arm, its environment and its resolved recipe.
+
+    ``samples`` are the images that it shows; a run of other data, or an older one, has none.
+    """
 
     result: Result
     history: tuple[dict[str, Any], ...]
     scores: Mapping[str, np.ndarray]
     environment: Mapping[str, Any]
     recipe: str
+    samples: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def arms(result: Result) -> dict[str, Arm]:

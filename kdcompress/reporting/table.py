@@ -20,6 +20,9 @@ from kdcompress.reporting.record import RunRecord, arms
 from kdcompress.results import HELPS, HURTS, Arm, Interval, Result
 
 ASIDE = {"control": 0.93, "student": 1.07}
+NEAR = (10.0, 7.5)
+"""How close students are, in points across and up, for their numbers to overlap."""
+
 HEADER = (
     "#",
     "run",
@@ -165,28 +168,64 @@ def scatter(results: Sequence[Result]) -> Plot:
 
 def _paint(figure: Figure, results: Sequence[Result]) -> None:
     panel = axes(figure, 28, 202)
-    for place, result in enumerate(results, 1):
-        _paint_run(panel, str(place), result)
+    for result in results:
+        _paint_run(panel, result)
     found = [arm for result in results for arm in arms(result).values() if arm.auroc is not None]
     costs = [drawn_macs(arm) for arm in found]
     span = max(max(costs) / min(costs), 10.0)
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     auroc_axis(panel, found)
     names = ("teacher", "control", "student")
+    _numbered(panel, results)
     handles = [Line2D([], [], linestyle="", marker=MARKERS[name], color=COLOURS[name]) for name in names]
     legend(figure, handles, names)
 
 
-def _paint_run(panel: Axes, place: str, result: Result) -> None:
+def _spots(result: Result) -> dict[str, tuple[int, float]]:
     found = {name: arm for name, arm in arms(result).items() if arm.auroc is not None and name != "teacher_after"}
-    spots = {name: (drawn_macs(arm), 100 * (arm.auroc or 0)) for name, arm in found.items()}
+    return {name: (drawn_macs(arm), 100 * (arm.auroc or 0)) for name, arm in found.items()}
+
+
+def _paint_run(panel: Axes, result: Result) -> None:
+    spots = _spots(result)
     if {"teacher", "student"} <= spots.keys():
         (x1, y1), (x2, y2) = spots["teacher"], spots["student"]
         panel.plot([x1, x2], [y1, y2], color=MUTED, linewidth=0.6, alpha=0.5)
     for name, (x, y) in spots.items():
         # Student and control cost the same: a little apart, or one hides the other.
         panel.plot([x * ASIDE.get(name, 1.0)], [y], MARKERS[name], color=COLOURS[name], markersize=5.5, alpha=0.85)
-    if "student" in spots:
-        panel.annotate(
-            place, spots["student"], (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
-        )
+
+
+def _numbered(panel: Axes, results: Sequence[Result]) -> None:
+    """Write the rows' numbers beside the students; those that nearly coincide share one label."""
+    spots = {place: _spots(result).get("student") for place, result in enumerate(results, 1)}
+    found = {place: spot for place, spot in spots.items() if spot is not None}
+    # The figure has 72 dots an inch, so that these are points.
+    points = {place: tuple(panel.transData.transform(spot)) for place, spot in found.items()}
+    for places in together(points):
+        text, spot = ranges(places), found[places[0]]
+        panel.annotate(text, spot, (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK)
+
+
+def together(points: Mapping[int, tuple[float, ...]]) -> list[list[int]]:
+    """Group points whose labels would overlap: each is close to the first of its group, and firsts are apart."""
+    groups: list[list[int]] = []
+    for place, (x, y) in points.items():
+        near = (g for g in groups if abs(points[g[0]][0] - x) < NEAR[0] and abs(points[g[0]][1] - y) < NEAR[1])
+        group = next(near, None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    return groups
+
+
+def ranges(places: Sequence[int]) -> str:
+    """Write ascending numbers: [1, 2, 3, 5, 6] -> ``1–3, 5, 6``."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][-1] == place - 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)

@@ -227,7 +227,8 @@ def exploding(times):
     """A loss that is not finite in its first so many calls."""
     calls = iter(range(10_000))
     return Loss(
-        lambda own, other: own.outputs["latent"].square().mean() / (0 if next(calls) < times else 1), outputs=("latent",)
+        lambda own, other: own.outputs["latent"].square().mean() / (0 if next(calls) < times else 1),
+        outputs=("latent",),
     )
 
 
@@ -320,7 +321,9 @@ def test_fewer_samples_than_a_batch_are_one_batch():
 
 def test_a_loss_that_is_not_finite_is_an_error_that_names_it():
     broken = Loss(lambda own, other: own.outputs["latent"].sum() / 0, outputs=("latent",))
-    with pytest.raises(KdcompressError, match=r"student\.broken is not finite in epoch 1 .*8 times smaller.*learning_rate"):
+    with pytest.raises(
+        KdcompressError, match=r"student\.broken is not finite in epoch 1 .*8 times smaller.*learning_rate"
+    ):
         run((stage(update(STUDENT, Term("broken", broken))),), pair(1, critic=False))
 
 
