@@ -30,7 +30,7 @@ def three_step(
     """
     own = kd.Term("reconstruction", kd.LOSSES["reconstruction"])
     copied = kd.Term(loss, kd.LOSSES[loss]) if teacher is not None else own
-    steps = {"alone": {own}, "after the teacher": {copied}, "both": {own, copied}}
+    steps = {"alone": (own,), "after the teacher": (copied,), "both": (own, copied)}
     return tuple(
         kd.Stage(name, epochs, batch_size, (update(*terms),), kd.SCHEDULES["cosine"]) for name, terms in steps.items()
     )
@@ -38,4 +38,4 @@ def three_step(
 
 def update(*terms: kd.Term) -> kd.Update:
     """Return one step of the student's optimiser."""
-    return kd.Update(("student.detector",), terms, kd.Adam(learning_rate=2e-3))
+    return kd.Update(("student.detector",), tuple(dict.fromkeys(terms)), kd.Adam(learning_rate=2e-3))

@@ -1,6 +1,7 @@
 """Model compression for one-class anomaly detectors.
 
-What is here is what a user calls and what a plug-in is written with. Importing this package does not import torch: the public names load what they need when they are first used.
+What is here is what a user calls and what a plug-in is written with. Importing this package does not import torch: the
+public names load what they need when they are first used.
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ def load(path: str | Path) -> Bundle:
     if manifest.architecture not in ARCHITECTURES:
         raise BundleError(
             f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; "
-            f"it comes from the plug-in {manifest.plugin or 'of whoever made the bundle'}, and a bundle imports no code: "
-            f"give it with --plugin FILE"
+            f"it comes from the plug-in {manifest.plugin or 'of whoever made the bundle'}, and a bundle imports no "
+            "code by itself: give it with --plugin FILE"
         )
     unfit = f"{path}: does not fit the architecture '{manifest.architecture}'{_another(manifest)}"
     try:

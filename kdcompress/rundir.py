@@ -163,13 +163,17 @@ class RunDir:
         Raises:
             InputError: where another process works here and ``wait`` is off.
         """
-        guard = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=-1 if wait else 0)
+        folder = self.path / "checkpoints"
+        guard = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             guard.acquire()
         except filelock.Timeout:
             raise InputError(
                 f"{self.path}: another process is working on this run: wait for it, or start over with --fresh"
             ) from None
+        except OSError as error:
+            raise InputError(f"{folder}: cannot write: {error.strerror or error}") from error
         try:
             yield
         finally:

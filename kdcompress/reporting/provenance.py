@@ -63,8 +63,14 @@ def _nested(key: str, value: object) -> list[tuple[str, str]]:
 
 
 def _options(options: Mapping[str, object]) -> str:
-    """Write options; one that is unset is chosen by what it belongs to."""
-    return ", ".join(f"{_words(key)} {'auto' if value is None else _value(value)}" for key, value in options.items())
+    """Write options; one that is unset is chosen by what it belongs to, and those of an option are in brackets."""
+    return ", ".join(f"{_words(key)} {_option(value)}" for key, value in options.items())
+
+
+def _option(value: object) -> str:
+    if isinstance(value, Mapping) and value:
+        return f"({_options(value)})"
+    return "auto" if value is None else _value(value)
 
 
 def _words(key: str) -> str:
@@ -110,13 +116,8 @@ def seconds(result: Result) -> Table:
 
 
 def environment(values: Mapping[str, Any]) -> Table:
-    """Say on what machine and with which versions; nested entries get dotted names."""
-    return Table("Environment", ("", "value"), tuple(_flat(values)))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, _value(value))]
-    return rows
+    """Say on what machine and with which versions; entries of an entry get dotted names."""
+    rows = [(key, value) for key, value in values.items() if not isinstance(value, Mapping)]
+    nested = [(key, value) for key, value in values.items() if isinstance(value, Mapping)]
+    rows += [(f"{key}.{name}", value) for key, entries in nested for name, value in entries.items()]
+    return Table("Environment", ("", "value"), tuple((name, _value(value)) for name, value in rows))

@@ -140,6 +140,14 @@ class Browser:
             if event.get("method") == "Network.requestWillBeSent":
                 yield event["params"]["request"]["url"]
 
+    def paper(self):
+        """Return the colour behind the text of the page, as it was opened last, when it is printed."""
+        self.call("Emulation.setEmulatedMedia", media="print")
+        colour = "getComputedStyle(document.body).backgroundColor"
+        found = self.call("Runtime.evaluate", expression=colour, returnByValue=True)["result"]["value"]
+        self.call("Emulation.setEmulatedMedia", media="")
+        return found
+
     def screenshot(self, path):
         """Save the whole page as it was opened last."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)

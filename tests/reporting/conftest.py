@@ -18,5 +18,7 @@ def records(record):
         "teacher and control": make_record(make_result(**BARE), scores=lone_scores),
         "anomalies": without_anomalies(),
         "control": make_record(make_result(control=None, verdict=None, kd_gain=None, kd_gain_ci95=None)),
-        "all files but the result": make_record(make_result(**BARE), scores={}, history=(), environment={}, recipe=""),
+        "all files but the result": make_record(
+            make_result(**BARE), scores={}, history=(), environment={}, recipe="", samples={}
+        ),
     }

@@ -161,6 +161,20 @@ ENVIRONMENT = {
 }
 
 
+def make_samples(colours=1, arms=("teacher", "control", "student")):
+    rng = np.random.default_rng(3)
+    group = np.repeat(["missed", "false alarms", "disagreement", "typical"], 6)
+    images = {name: rng.integers(0, 256, (24, colours, 9, 7), np.uint8) for name in ("input", *arms)}
+    return {
+        "group": group,
+        "index": rng.permutation(10_000)[:24],
+        "label": np.repeat([1, 0, 1, 0, 1], [6, 6, 2, 7, 3]).astype(np.uint8),
+        "input": images["input"],
+        **{f"percentile_{arm}": rng.uniform(0, 100, 24) for arm in arms},
+        **{f"reconstruction_{arm}": images[arm] for arm in arms},
+    }
+
+
 def make_record(result=None, **changes):
     given = {
         "result": result or make_result(),
@@ -168,6 +182,7 @@ def make_record(result=None, **changes):
         "scores": make_scores(),
         "environment": ENVIRONMENT,
         "recipe": RECIPE,
+        "samples": make_samples(),
     }
     return RunRecord(**(given | changes))
 

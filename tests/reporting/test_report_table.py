@@ -1,5 +1,8 @@
 import csv
 import io
+import re
+
+import pytest
 
 from kdcompress.reporting import table
 from kdcompress.results import HURTS
@@ -72,3 +75,22 @@ def test_runs_without_auroc_have_no_plot_and_still_a_table():
     page = table.comparison_html([without_anomalies()])
     assert "Not drawn: no run has an AUROC." in page
     assert "<svg" not in page
+
+
+@pytest.mark.parametrize(
+    ("places", "text"), [([4], "4"), ([1, 2], "1, 2"), ([1, 2, 3], "1–3"), ([1, 2, 3, 5, 6, 9], "1–3, 5, 6, 9")]
+)
+def test_row_numbers_that_follow_each_other_are_a_range(places, text):
+    assert table.ranges(places) == text
+
+
+def test_points_share_a_label_only_where_their_labels_would_overlap():
+    wide, high = table.NEAR
+    points = {1: (0.0, 0.0), 2: (0.9 * wide, 0.9 * high), 3: (1.1 * wide, 0.0), 4: (0.0, -1.1 * high), 5: (0.0, 0.0)}
+    assert table.together(points) == [[1, 2, 5], [3], [4]]
+
+
+def test_students_that_coincide_in_the_plot_share_one_label():
+    svg = table.scatter([make_result(seed=seed) for seed in range(4)]).svg
+    assert svg.count(">1–4<") == 1
+    assert not {">1<", ">2<", ">3<", ">4<"} & set(re.findall(">[0-9]<", svg))
