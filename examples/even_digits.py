@@ -1,6 +1,6 @@
 """A data set of your own, from arrays: even handwritten digits are normal, odd ones are anomalies.
 
-kdcompress distill examples/recipe.yaml --plugin examples/even_digits.py ... (see there)
+kdcompress show data even_digits --plugin examples/even_digits.py
 """
 
 from typing import Annotated

@@ -140,11 +140,9 @@ def load(path: str | Path) -> Bundle:
     if _hash(tensors) != manifest.sha256:
         raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
     if manifest.architecture not in ARCHITECTURES:
-        raise BundleError(
-            f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; "
-            f"it comes from the plug-in {manifest.plugin or 'of whoever made the bundle'}, and a bundle imports no "
-            "code by itself: give it with --plugin FILE"
-        )
+        origin = f"it comes from the plug-in {manifest.plugin}, and a bundle imports no code by itself: give it"
+        how = f"{origin if manifest.plugin else 'give the plug-in that has it'} with --plugin FILE"
+        raise BundleError(f"{path}: {unknown('architecture', manifest.architecture, ARCHITECTURES)}; {how}")
     unfit = f"{path}: does not fit the architecture '{manifest.architecture}'{_another(manifest)}"
     try:
         _check_shapes(manifest, tensors)

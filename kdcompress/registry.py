@@ -55,7 +55,9 @@ class Registry(Generic[T]):
             if name in self._items:
                 raise InputError(f"{self.kind} '{name}' is registered already; choose another name")
             self._items[name] = item
-            said = description or (getattr(item, "__doc__", None) or "").strip().partition("\n")[0]
+            # A loss is a record around its function.
+            documented = getattr(item, "compute", item)
+            said = description or (getattr(documented, "__doc__", None) or "").strip().partition("\n")[0]
             self._descriptions.setdefault(name, said)
             noted = _NOTED.get()
             if noted is not None and name not in self._builtins:

@@ -11,6 +11,8 @@ def test_it_says_what_a_reader_needs_to_repeat_the_run():
     assert found["device"] == "cpu"
     assert found["libraries"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["plans"] == {}
+    assert found["plugins"] == {}
+    assert describe(torch.device("cpu"), 3, {"mine.py": "0" * 64})["plugins"] == {"mine.py": "0" * 64}
     json.dumps(found, allow_nan=False)
 
 

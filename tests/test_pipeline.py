@@ -1,9 +1,12 @@
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +20,10 @@ from kdcompress.errors import InputError
 from kdcompress.evaluation import score, threshold
 from kdcompress.pipeline import load_data, resolve_written, run, teacher_recipe
 from kdcompress.profiling.counters import macs
+from kdcompress.reporting.files import read, write_run
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
+from kdcompress.rundir import RunDir
+from kdcompress.specimens import percentile
 from kdcompress.types import Scorer
 from tests.recipes import TINY, tiny
 
@@ -224,6 +230,23 @@ def test_a_run_killed_before_any_of_its_writes_continues_to_the_same_bits(done, 
         assert bits(run(tiny(), root)) == bits(done), f"killed before write {number}"
 
 
+@pytest.mark.parametrize("number", [0, 3, 9, 17, 30, 41])
+def test_a_full_disk_at_any_write_is_one_message_and_nothing_is_lost(done, tmp_path, monkeypatch, number):
+    monkeypatch.setattr("kdcompress.pipeline.write_run", lambda rundir: rundir.write_report("", ""))
+    count = iter(range(10_000))
+
+    def fsync(descriptor):
+        if next(count) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        with pytest.raises(InputError, match=r"cannot write: No space left on device"):
+            run(tiny(), tmp_path)
+    assert not list(tmp_path.rglob(".*.safetensors*"))
+    assert bits(run(tiny(), tmp_path)) == bits(done)
+
+
 @pytest.mark.parametrize("rows", [2, 6])
 def test_a_process_killed_outright_continues_to_the_same_bits(done, tmp_path, rows):
     """SIGKILL while it trains, several times at other places, then the same command again."""
@@ -367,7 +390,7 @@ def test_an_interrupted_process_saves_its_step_and_says_how_to_go_on(done, tmp_p
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == "kdcompress: interrupted; the same command goes on where it stopped\n"
+    assert said.strip() == "kdcompress: interrupted; the same command goes on where it stopped"
     (checkpoint,) = tmp_path.glob("runs/tiny/*/checkpoints/student.safetensors")
     (run_dir,) = (rundirs.RunDir(path.parent) for path in tmp_path.glob("runs/tiny/*/history.jsonl"))
     rows = [row for row in run_dir.history() if row["arm"] == "student"]
@@ -422,3 +445,21 @@ def test_any_family_teaches_any_other(tmp_path, teacher, student):
     assert losses >= {"student.distil_latent", "student.distil_reconstruction"}
     assert ("student.critic" in losses) is (student == "ede_gan")
     assert ("teacher.critic" in losses) is (teacher == "ede_gan")
+
+
+def test_a_run_shows_its_samples_and_one_without_them_still_reports(done, tmp_path):
+    record = read(done.rundir)
+    labels, index = record.scores["labels"], record.samples["index"]
+    assert record.samples["label"].tolist() == labels[index].tolist()
+    for arm in ("teacher", "control", "student"):
+        assert f"reconstruction_{arm}" in record.samples
+        expected = percentile(labels, record.scores[arm])[index]
+        assert record.samples[f"percentile_{arm}"].tolist() == expected.tolist()
+    assert (done.rundir.path / "report.html").read_text().count("<img") == 6 * len(index)
+
+    older = RunDir(Path(shutil.copytree(done.rundir.path, tmp_path / "older")))
+    (older.path / "samples.npz").unlink()
+    write_run(older)
+    page = (older.path / "report.html").read_text()
+    assert "<img" not in page
+    assert "What they see" not in page

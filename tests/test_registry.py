@@ -5,7 +5,8 @@ import textwrap
 import pytest
 
 from kdcompress.errors import InputError
-from kdcompress.registry import Entry, Registry
+from kdcompress.registry import Entry, Registry, noting
+from kdcompress.stage import loss
 
 FRUIT = """
     from {package} import FRUIT
@@ -127,3 +128,36 @@ def test_listing_everything_imports_neither_torch_nor_what_is_listed():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_is_registered_meanwhile_is_noted_without_built_ins(fruit):
+    with noting() as noted:
+        fruit.register("pear")(object())
+        assert fruit["apple"]
+    fruit.register("plum")(object())
+    assert noted == [(fruit, "pear")]
+
+
+def test_what_a_failing_block_registered_is_taken_back(fruit):
+    fruit.register("pear")(object())
+
+    def failing():
+        with noting():
+            fruit.register("plum")(object())
+            return 1 / 0
+
+    with pytest.raises(ZeroDivisionError, match="division"):
+        failing()
+    assert list(fruit) == ["apple", "pear"]
+    fruit.register("plum")(object())
+
+
+def test_a_record_around_a_function_is_described_by_it():
+    table = Registry("loss", {})
+
+    @table.register("mine")
+    @loss()
+    def mine(own, other):
+        """What it does."""
+
+    assert table.describe("mine") == "What it does."

@@ -324,6 +324,25 @@ class TestScores:
             run.scores()
 
 
+class TestSamples:
+    def test_they_come_back(self, run):
+        samples = {"group": np.array(["missed", "typical"]), "input": np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)}
+        run.write_samples(samples)
+        found = run.samples()
+        assert {name: values.tolist() for name, values in found.items()} == {n: v.tolist() for n, v in samples.items()}
+        assert {name: values.dtype for name, values in found.items()} == {n: v.dtype for n, v in samples.items()}
+
+    def test_a_run_may_have_none(self, run):
+        assert run.samples() == {}
+
+    def test_damage_and_objects_are_named(self, run):
+        with pytest.raises(TypeError, match="input: samples are numbers"):
+            run.write_samples({"input": np.array([print], dtype=object)})
+        (run.path / "samples.npz").write_bytes(b"text")
+        with pytest.raises(InputError, match="samples.npz: damaged, or not samples"):
+            run.samples()
+
+
 class Bomb:
     """Removes a folder when it is unpickled."""
 

@@ -1,17 +1,13 @@
 """The samples that a report shows are the ones it says, and the images are honest."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from kdcompress import pipeline, specimens
+from kdcompress import specimens
 from kdcompress.data.one_class import OneClassData
-from kdcompress.reporting.files import read, write_run
 from kdcompress.types import Detector
-from tests.recipes import tiny
 
 CPU = torch.device("cpu")
 
@@ -156,24 +152,3 @@ def test_detectors_without_reconstructions_have_no_samples():
             return {"latent": x.flatten(1)}
 
     assert specimens.specimens({"student": Silent(scaled)}, make_scores(), make_data(), CPU) == {}
-
-
-def test_a_run_shows_its_samples_and_one_without_them_still_reports(tmp_path):
-    run = pipeline.run(tiny(), tmp_path, device="cpu")
-    record = read(run.rundir)
-    labels, index = record.scores["labels"], record.samples["index"]
-    np.testing.assert_array_equal(record.samples["label"], labels[index])
-    for arm in ("teacher", "control", "student"):
-        expected = specimens.percentile(labels, record.scores[arm])[index]
-        np.testing.assert_array_equal(record.samples[f"percentile_{arm}"], expected)
-    assert {f"reconstruction_{arm}" for arm in ("teacher", "control", "student")} <= set(record.samples)
-    page = (run.rundir.path / "report.html").read_text()
-    assert page.count("<img") == 6 * len(index)
-
-    (run.rundir.path / "samples.npz").unlink()
-    assert read(run.rundir).samples == {}
-    write_run(run.rundir)
-    older = (run.rundir.path / "report.html").read_text()
-    assert "<img" not in older
-    assert "What they see" not in older
-    assert dataclasses.replace(record, samples={}).result == read(run.rundir).result

@@ -17,6 +17,8 @@ COMMANDS = {
     "profile": "Count and time a detector.",
     "evaluate": "Evaluate a saved detector on data.",
     "report": "Rebuild reports, or compare several runs.",
+    "init": "Write a first recipe of your own.",
+    "schema": "Print a JSON Schema of recipes, for editors.",
 }
 
 

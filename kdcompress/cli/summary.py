@@ -23,9 +23,9 @@ def show(result: Result, path: Path) -> None:
     console = _console()
     said = verdict(result)
     console.print(f"\n[bold]{said.lead}[/bold]: {said.reason} {said.detail}".rstrip(), soft_wrap=True)
-    # Eighty columns hold all of it: percent and milliseconds stand in the heading.
+    # Eighty columns hold all of it: percent and milliseconds stand in the heading, sizes in the report.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "AUROC %", "95 % interval", "MACs", "params", "size", "ms, 1", "ms, 64"):
+    for name in ("", "AUROC %", "95 % interval", "MACs", "params", "ms, 1", "ms, 64"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for name, arm in arms(result).items():
         table.add_row(
@@ -34,7 +34,6 @@ def show(result: Result, path: Path) -> None:
             _bare(numbers.interval(arm.auroc_ci95)),
             numbers.count(arm.macs),
             numbers.count(arm.params),
-            numbers.size(arm.bytes),
             _bare(numbers.milliseconds(arm.latency_ms["batch_1"])),
             _bare(numbers.milliseconds(arm.latency_ms["batch_64"])),
         )

@@ -25,7 +25,7 @@ def raw(shape, count=4):
 
 
 def build(name, shape, seed=0, **options):
-    return bundle.build(name, shape, options, shape, seed)
+    return bundle.build(name, options, shape, seed)
 
 
 def test_options_are_a_schema_with_a_width(name):

@@ -1,13 +1,14 @@
 """Several students of one shape trained as one: the same loop, over one pair that holds them all.
 
-Each student gets the gradient that it gets alone: every loss is computed for each student by itself and the sum over the
-students is differentiated. The history shows the mean over the students.
+Each student gets the gradient that it gets alone: a loss is computed for each student by itself, and their sum is
+differentiated. The history shows the mean over the students.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError, KdcompressError
 from kdcompress.stage import Loss, Side, Stage, Term, Update
-from kdcompress.types import Pair
+from kdcompress.types import Outputs, Pair
 
 _PROBE = 4
+_Parts: TypeAlias = tuple[Tensor, Outputs, Outputs, Outputs]
 
 
 def fit_batched(
@@ -150,15 +152,16 @@ def _loss(loss: Loss, shared_data: bool, other_apart: bool) -> Loss:
     def axes(several: bool) -> tuple[int | None, ...]:
         return (x, 1, 1, 1) if several else (x, None, None, None)
 
-    def compute(own: Side, other: Side | None) -> Tensor:
-        def one(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...] | None) -> Tensor:
-            return loss.compute(Side(*mine), None if theirs is None else Side(*theirs))
+    def one(mine: _Parts, theirs: _Parts | None) -> Tensor:
+        return loss.compute(Side(*mine), None if theirs is None else Side(*theirs))
 
-        sides = (_parts(own), None if other is None else _parts(other))
-        return torch.vmap(one, (axes(True), None if other is None else axes(other_apart)))(*sides).mean()
+    def compute(own: Side, other: Side | None) -> Tensor:
+        if other is None:
+            return torch.vmap(lambda mine: one(mine, None), (axes(True),))(_parts(own)).mean()
+        return torch.vmap(one, (axes(True), axes(other_apart)))(_parts(own), _parts(other)).mean()
 
     return replace(loss, compute=compute)
 
 
-def _parts(side: Side) -> tuple[object, ...]:
-    return side.x, side.outputs, side.critic, side.aligned
+def _parts(side: Side) -> _Parts:
+    return side.x, dict(side.outputs), dict(side.critic), dict(side.aligned)

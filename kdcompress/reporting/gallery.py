@@ -18,6 +18,7 @@ TITLES = {
     "disagreement": "Teacher and student disagree most",
     "typical": "Typical normals and anomalies",
 }
+OF_ONE_KIND = ("missed", "false alarms")
 NOTE = (
     "Columns are test samples with their number, the most extreme first. Percentile: how many per cent of the test's "
     "normals score lower. Error: how far a reconstruction is from its input, black for not at all. A detector need not "
@@ -93,7 +94,7 @@ def _panel(result: Result, group: str, samples: Mapping[str, np.ndarray], places
         for arm in found
         if arm != "control"
     ]
-    words = [("label", *labels)] if len(set(labels)) > 1 else []
+    words = [("label", *labels)] if group not in OF_ONE_KIND else []
     for arm in ARMS:
         if (values := samples.get(f"percentile_{arm}")) is not None:
             words.append((f"{label(result, arm)}'s percentile", *(f"{values[place]:.1f}" for place in places)))
@@ -108,4 +109,4 @@ def _strip(name: str, arm: str, images: np.ndarray, what: str, named: list[str])
 def _error(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     """Return the absolute difference, the mean of the channels, as grey images."""
     apart = np.abs(images.astype(np.int16) - reconstructions.astype(np.int16))
-    return apart.mean(axis=1, keepdims=True).round().astype(np.uint8)
+    return np.asarray(apart.mean(axis=1, keepdims=True).round(), np.uint8)

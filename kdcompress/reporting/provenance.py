@@ -62,15 +62,15 @@ def _nested(key: str, value: object) -> list[tuple[str, str]]:
     return []
 
 
-def _options(options: Mapping[str, object]) -> str:
-    """Write options; one that is unset is chosen by what it belongs to, and those of an option are in brackets."""
-    return ", ".join(f"{_words(key)} {_option(value)}" for key, value in options.items())
+def _options(options: Mapping[str, object], unset: str = "auto") -> str:
+    """Write options, those of an option in brackets; one that is unset is chosen by what it belongs to."""
+    return ", ".join(f"{_words(key)} {_option(value, unset)}" for key, value in options.items())
 
 
-def _option(value: object) -> str:
+def _option(value: object, unset: str) -> str:
     if isinstance(value, Mapping) and value:
-        return f"({_options(value)})"
-    return "auto" if value is None else _value(value)
+        return f"({_options(value, unset)})"
+    return unset if value is None else _value(value)
 
 
 def _words(key: str) -> str:
@@ -87,7 +87,7 @@ def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or DASH
     if isinstance(value, Mapping):
-        return _options(value) or DASH
+        return _options(value, DASH) or DASH
     return str(value)
 
 

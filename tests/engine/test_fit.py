@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from kdcompress.engine.events import Diverged, EpochDone, Progress, StageDone, Started
 from kdcompress.engine.fit import fit
@@ -358,3 +359,22 @@ def test_everything_is_in_eval_mode_afterwards():
 
 def test_every_loss_of_the_terms_is_registered():
     assert {"distil_latent", "distil_reconstruction", "critic", "feature_matching"} <= set(LOSSES)
+
+
+def test_a_gradient_of_another_memory_layout_moves_the_right_weights():
+    """The fused optimiser goes by addresses; a product with a transposed weight gives a transposed gradient."""
+
+    class Transposed(nn.Module):
+        def __init__(self, one):
+            super().__init__()
+            self.weight, self.bias = one.weight, one.bias
+
+        def forward(self, x):
+            return torch.bmm(x[None], self.weight.t()[None])[0] + self.bias
+
+    student, reference = pair(1, critic=False), pair(1, critic=False)
+    student.detector.decode = Transposed(student.detector.decode)
+    for one in (student, reference):
+        run((stage(update(STUDENT, term("reconstruction"))),), one)
+    for name, value in reference.detector.state_dict().items():
+        torch.testing.assert_close(student.detector.state_dict()[name], value, msg=name)

@@ -141,8 +141,9 @@ class Browser:
                 yield event["params"]["request"]["url"]
 
     def paper(self):
-        """Return the colour behind the text of the page, as it was opened last, when it is printed."""
-        self.call("Emulation.setEmulatedMedia", media="print")
+        """Return the colour behind the text of the page, as it was opened last, when a lover of the dark prints it."""
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        self.call("Emulation.setEmulatedMedia", media="print", features=dark)
         colour = "getComputedStyle(document.body).backgroundColor"
         found = self.call("Runtime.evaluate", expression=colour, returnByValue=True)["result"]["value"]
         self.call("Emulation.setEmulatedMedia", media="")

@@ -63,9 +63,12 @@ def test_pictures_say_what_they_show_and_percentiles_stand_below():
     assert panel.words[2][1:] == tuple(f"{value:.1f}" for value in samples["percentile_student"][:6])
 
 
-def test_labels_are_told_where_they_differ():
+def test_labels_are_told_where_the_title_does_not():
     first, *_ = panel_of(make_samples(), "typical").words
     assert first == ("label", "normal", "normal", "normal", "anomaly", "anomaly", "anomaly")
+    samples = make_samples() | {"label": np.zeros(24, np.uint8)}
+    assert panel_of(samples, "disagreement").words[0] == ("label", *["normal"] * 6)
+    assert panel_of(samples, "false alarms").words[0][0] != "label"
 
 
 def test_a_lone_detector_is_nobodys_student():

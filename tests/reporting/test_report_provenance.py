@@ -31,5 +31,5 @@ def test_a_measured_plan_of_the_environment_is_one_row():
     rows = provenance.environment({"plans": plans, "threads": 2}).rows
     assert rows == (
         ("threads", "2"),
-        ("plans.student: step 1", "precision fp32, measured ms (fp32 contiguous 4.05, bf16 auto)"),
+        ("plans.student: step 1", "precision fp32, measured ms (fp32 contiguous 4.05, bf16 –)"),
     )

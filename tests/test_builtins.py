@@ -1,5 +1,3 @@
-"""What every registry must keep: its lazy table says what its modules do."""
-
 import importlib
 
 import pytest
@@ -27,12 +25,3 @@ def test_modules_register_nothing_that_is_not_in_the_table(registry):
     for name in registry:
         registry[name]
     assert set(registry) == set(registry.builtins())
-
-
-@pytest.mark.parametrize(
-    ("registry", "name"), ENTRIES, ids=lambda value: value if isinstance(value, str) else value.kind
-)
-def test_descriptions_are_one_line(registry, name):
-    text = registry.describe(name)
-    assert 10 < len(text) < 110
-    assert "\n" not in text

@@ -1,0 +1,97 @@
+"""A JSON Schema (draft 2020-12) of recipes, from the same signatures that recipes are checked with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from kdcompress import signature
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.data import DATASETS
+from kdcompress.recipe import SIZES, Recipe, Student
+from kdcompress.registry import Registry
+from kdcompress.strategies import STRATEGIES
+
+Schema = dict[str, Any]
+
+
+def schema() -> Schema:
+    """Return the schema of a recipe as it is written, with everything that is registered now."""
+    whole = Recipe.model_json_schema()
+    parts: Schema = whole.pop("$defs")
+    places: dict[str, tuple[Registry[Any], Schema]] = {
+        "data": (DATASETS, {}),
+        "architecture": (ARCHITECTURES, {}),
+        "strategy": (STRATEGIES, {}),
+        "student": (ARCHITECTURES, _sizes(parts)),
+    }
+    found: Schema = {name: part for name, part in parts.items() if name not in {"Ref", "Student"}}
+    for place, (registry, besides) in places.items():
+        found |= _things(place, registry, besides)
+    found["student"]["allOf"] += [{"not": {"required": list(two)}} for two in itertools.combinations(SIZES, 2)]
+    teacher: Schema = found["Teacher"]
+    teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture")]
+    for place in ("architecture", "strategy"):
+        # Beside a teacher's recipe the name may be left out: the options are then those of the recipe's thing.
+        teacher["properties"][place] = _unless_null({"$ref": f"#/$defs/{place}"})
+        found[place].pop("required")
+    for place in ("data", "student"):
+        whole["properties"][place] = {"$ref": f"#/$defs/{place}"}
+    whole["properties"]["strategy"] = _unless_null({"$ref": "#/$defs/strategy", "required": ["name"]})
+    whole["properties"]["teacher"] = _unless_null({"$ref": "#/$defs/Teacher"})
+    whole["properties"]["plugins"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Wanted"}]}
+    # A recipe without a name has its file's.
+    whole["required"] = [name for name in whole["required"] if name != "name"]
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kdcompress recipe"}
+    return {**title, **_tidy(whole), "$defs": {name: _tidy(part) for name, part in found.items()}}
+
+
+def _unless_null(part: Schema) -> Schema:
+    """Return a part that may be null; unlike with ``anyOf``, what is wrong in it is named where it is."""
+    return {"if": {"not": {"type": "null"}}, "then": part}
+
+
+def _sizes(parts: Schema) -> Schema:
+    sizes = {name: parts["Student"]["properties"][name] for name in SIZES}
+    assert set(sizes) == set(Student.model_fields) - {"name"}, "what a student has beside its options is its size"
+    return sizes
+
+
+def _things(place: str, registry: Registry[Any], besides: Schema) -> Schema:
+    """Return the definition of a place where a thing of a kind is named, and one for each thing's options."""
+    found: Schema = {}
+    for name in registry:
+        own, inner = _options(f"{place}.{name}", registry[name])
+        own["properties"] = {"name": {"const": name}, **own["properties"], **besides}
+        found |= {f"{place}.{name}": {**own, "description": registry.describe(name)}, **inner}
+    names = {"enum": list(registry), "description": f"A registered {registry.kind}."}
+    rules = [
+        {
+            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
+            "then": {"$ref": f"#/$defs/{place}.{name}"},
+        }
+        for name in registry
+    ]
+    return {**found, place: {"type": "object", "properties": {"name": names}, "required": ["name"], "allOf": rules}}
+
+
+def _options(where: str, build: Callable[..., Any]) -> tuple[Schema, Schema]:
+    """Return the schema of a builder's options, and of the records in them."""
+    own = signature.model_of(build).model_json_schema(ref_template=f"#/$defs/{where}.{{model}}")
+    texts = {option.name: option.description for option in signature.options(build)}
+    own.setdefault("properties", {})
+    for name, part in own["properties"].items():
+        if texts.get(name):
+            part["description"] = texts[name]
+    inner = {f"{where}.{name}": part for name, part in own.pop("$defs", {}).items()}
+    return own, inner
+
+
+def _tidy(part: Any) -> Any:  # noqa: ANN401
+    """Drop the titles, which only repeat the names."""
+    if isinstance(part, list):
+        return [_tidy(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _tidy(value) for key, value in part.items() if key != "title" or not isinstance(value, str)}

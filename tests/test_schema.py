@@ -1,0 +1,128 @@
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from kdcompress import plugins, recipe, signature
+from kdcompress.__main__ import main
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.data import DATASETS
+from kdcompress.pipeline import resolve_written
+from kdcompress.schema import schema
+from kdcompress.strategies import STRATEGIES
+from tests.plugin_files import clean
+from tests.recipes import TINY
+
+__all__ = ["clean"]
+ROOT = Path(__file__).parent.parent
+DIGITS = {"data": {"name": "digits"}, "teacher": {"recipe": "teacher-digits"}, "student": {"name": "ede_gan"}}
+
+
+@pytest.fixture(scope="module")
+def validator():
+    found = schema()
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
+def changed(path, value):
+    """Return the tiny recipe with one value set, or one key removed where it is None."""
+    plain = copy.deepcopy(TINY)
+    *above, last = path.split(".")
+    place = plain
+    for key in above:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    place[last] = value
+    return plain
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid(validator, path):
+    plain = yaml.safe_load(path.read_text())
+    if "grid" in plain:
+        pytest.skip(f"{path.name} is a suite of recipes")
+    validator.validate(plain)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "teacher-digits"])
+def test_a_resolved_recipe_is_valid(validator, name):
+    resolved, _ = resolve_written(recipe.load(name), "r.yaml")
+    validator.validate(yaml.safe_load(resolved.to_yaml()))
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        TINY,
+        DIGITS,
+        {**DIGITS, "teacher": {"recipe": "teacher-digits", "strategy": {"epochs": 3}}},
+        {**DIGITS, "teacher": {"bundle": "big.safetensors"}},
+        {**DIGITS, "plugins": ["a.py", {"file": "b.py", "sha256": "0" * 64}]},
+        {**DIGITS, "student": {"name": "conv_ae", "params": 1000, "norm": "none"}},
+    ],
+    ids=str,
+)
+def test_what_a_recipe_may_say_is_valid(validator, plain):
+    validator.validate(plain)
+    recipe.parse({"name": "r", **plain})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("dta", {}, "'dta' was unexpected"),
+        ("data.name", "digts", "'digts' is not one of"),
+        ("data.trian", 80, "'trian' was unexpected"),
+        ("data.train", "many", "'many' is not of type 'integer'"),
+        ("student.name", "ede_gun", "'ede_gun' is not one of"),
+        ("student.macs", 5, "should not be valid"),
+        ("student.width", 0, "0 is not valid under any"),
+        ("student.norm", "layer", "'layer' is not one of"),
+        ("teacher.bundel", "x", "'bundel' was unexpected"),
+        ("teacher.architecture.baes", 6, "'baes' was unexpected"),
+        ("teacher.strategy.epochs", 0, "0 is less than the minimum"),
+        ("strategy.steps.0.teacher", "frosen", "'frosen' is not one of"),
+        ("strategy.steps.0.epoch", 2, "'epoch' was unexpected"),
+        ("strategy.steps", [], "should be non-empty"),
+        ("strategy", {"epochs": 3}, "'name' is a required property"),
+        ("engine.precision", "fp16", "'fp16' is not one of"),
+        ("plugins", ["x.py", 3], "3 is not valid"),
+        ("teacher", {}, "is not valid under any"),
+    ],
+)
+def test_a_typo_is_not(validator, path, value, said):
+    with pytest.raises(jsonschema.ValidationError, match=said):
+        validator.validate(changed(path, value))
+
+
+def test_every_option_of_every_thing_is_in_it_with_default_and_description():
+    found = schema()["$defs"]
+    for place, registry in (
+        ("data", DATASETS),
+        ("architecture", ARCHITECTURES),
+        ("student", ARCHITECTURES),
+        ("strategy", STRATEGIES),
+    ):
+        assert found[place]["properties"]["name"]["enum"] == list(registry)
+        for name in registry:
+            options = found[f"{place}.{name}"]["properties"]
+            defaults = signature.resolved(registry[name], {})
+            assert set(options) >= set(defaults)
+            for option in signature.options(registry[name]):
+                if (place, option.name) != ("student", "width"):
+                    assert options[option.name]["default"] == defaults[option.name]
+                    assert options[option.name]["description"] == option.description
+
+
+def test_a_plug_in_adds_to_it(clean, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["schema", "--plugin", str(ROOT / "examples" / "three_step.py")])
+    printed = json.loads(capsys.readouterr().out)
+    valid = {**DIGITS, "strategy": {"name": "three_step", "epochs": 2}}
+    jsonschema.Draft202012Validator(printed).validate(valid)
+    assert plugins.owner("strategy", "three_step") is not None
+    with pytest.raises(jsonschema.ValidationError, match="'epoch' was unexpected"):
+        jsonschema.Draft202012Validator(printed).validate({**DIGITS, "strategy": {"name": "three_step", "epoch": 2}})
