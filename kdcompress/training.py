@@ -63,7 +63,7 @@ def train(
         other,
         course.raw,
         device=course.device,
-        plan_for=lambda stage: _plan(course, arm, stage, pair, other),
+        plan_for=lambda stage: _plan(course, stages.index(stage), stage, pair, other),
         seed=derive(course.recipe.seed, "training"),
         slot=slot,
     )
@@ -91,10 +91,13 @@ def seconds(rundir: RunDir, arm: str) -> dict[str, float]:
     return spent
 
 
-def _plan(course: Course, arm: str, stage: Stage, pair: Pair, teacher: Pair | None) -> Plan:
-    """Return how to compute a stage: as it was computed before a stop, or as a measurement on this machine says."""
+def _plan(course: Course, index: int, stage: Stage, pair: Pair, teacher: Pair | None) -> Plan:
+    """Return how to compute a stage: as it was computed before, or as a measurement on this machine says.
+
+    The student's plan is its control's too: a gain must not be one of precision.
+    """
     environment = course.rundir.environment()
-    key = f"{arm}: {stage.name}"
+    key = f"stage {index + 1}"
     if key in environment["plans"]:
         return plans.from_json(environment["plans"][key])
     heaviest = teacher if teacher is not None and "teacher.detector" in stage.trained() else pair

@@ -15,7 +15,8 @@ import yaml
 from kdcompress import rundir as rundirs
 from kdcompress.bundle import load
 from kdcompress.engine.checkpoint import Snapshot
-from kdcompress.engine.events import EpochDone, LeftOut, StageDone
+from kdcompress.engine.events import EpochDone, LeftOut, StageDone, Started
+from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score, threshold
 from kdcompress.pipeline import load_data, resolve_written, run, teacher_recipe
@@ -275,6 +276,20 @@ def test_the_control_starts_from_the_students_weights(tmp_path):
     finished = run(tiny(strategy={"name": "progressive", "batch_size": 16, "steps": [still]}), tmp_path)
     assert finished.rundir.scores()["student"].tolist() == finished.rundir.scores()["control"].tolist()
     assert finished.result.kd_gain == 0
+
+
+def test_the_control_computes_as_the_student_does(tmp_path, monkeypatch):
+    """Also where a joint teacher makes another plan the fastest for the student's stage."""
+    plans = iter([Plan("bf16"), Plan("fp32"), Plan("bf16"), *[Plan("fp32")] * 10])
+    monkeypatch.setattr("kdcompress.engine.plan.choose", lambda *_, **__: next(plans))
+    seen = {"teacher": [], "student": [], "control": []}
+
+    def observe(arm, event):
+        if isinstance(event, Started):
+            seen[arm].append(event.plan.precision)
+
+    run(tiny(engine={"threads": 1}), tmp_path, observe=observe)
+    assert seen == {"teacher": ["bf16"], "student": ["fp32", "bf16"], "control": ["fp32", "bf16"]}
 
 
 def test_the_control_has_the_students_budget(tmp_path):
