@@ -31,8 +31,8 @@ def distill(
         fresh: start over beside a run that is there already.
         plugins: files with architectures, data sets, strategies, losses or counters of your own, beside those that
             the source says it wants.
-        **sections: sections of the recipe, e.g. ``teacher={"bundle": "big.safetensors"}``; they replace those of the
-            source.
+        **sections: sections of the recipe, e.g. ``data={"normal_class": 3}``; what they say goes over what the source
+            says of the same thing.
 
     Raises:
         InputError: for wrong input, before anything is trained.
@@ -47,7 +47,9 @@ def distill(
     else:
         plain, where = dict(source or {}), "recipe"
         plain.setdefault("name", "run")
-    parsed = recipe.parse({**plain, **sections}, where)
+    for key, given_section in sections.items():
+        plain[key] = recipe.merged(plain.get(key), given_section)
+    parsed = recipe.parse(plain, where)
     parsed = recipe.wanting(parsed, given)
     return run(parsed, Path(out), where=where, device=device, fresh=fresh).result
 

@@ -36,7 +36,8 @@ class Manifest:
         data: the recipe's data section that it was trained on, without paths.
         recipe: name of the recipe.
         digest: of the run.
-        sha256: of the tensors.
+        sha256: of the tensors and of this manifest without it.
+        arm: which detector of its run it is: ``teacher``, ``student``, ``control``, or one at the end of a stage.
         critic: whether the training's critic is in the file too.
         plugin: name and hash of the plug-in that the architecture came from; None for a built-in.
         version: of kdcompress.
@@ -51,6 +52,7 @@ class Manifest:
     recipe: str = ""
     digest: str = ""
     sha256: str = ""
+    arm: str = ""
     critic: bool = False
     plugin: plugins.Origin | None = None
     version: str = __version__
@@ -89,12 +91,27 @@ def save(path: Path, manifest: Manifest, pair: Pair) -> str:
     """Write a bundle and return the hash of its tensors; a critic goes along where the manifest says so."""
     critic = manifest.critic and pair.critic is not None
     tensors = _tensors(pair, critic=critic)
-    plain = {**asdict(manifest), "critic": critic, "sha256": _hash(tensors)}
+    plain = {**asdict(manifest), "critic": critic}
     if manifest.plugin is None and (origin := plugins.owner(ARCHITECTURES.kind, manifest.architecture)) is not None:
         plain["plugin"] = asdict(origin)
+    plain["sha256"] = _hash(tensors, plain)
     text = json.dumps(plain, allow_nan=False, sort_keys=True)
     write_atomic(path, safetensors.torch.save(tensors, {"kdcompress": text}))
     return str(plain["sha256"])
+
+
+def _metadata(path: Path) -> str:
+    """Return the text of a bundle's manifest."""
+    if not path.is_file():
+        raise BundleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+    if "kdcompress" not in metadata:
+        raise BundleError(f"{path}: a safetensors file, but not a kdcompress bundle: it has no manifest")
+    return str(metadata["kdcompress"])
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -103,17 +120,9 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         BundleError: where the file is missing, is no bundle, or is of a newer format.
     """
-    if not path.is_file():
-        raise BundleError(f"{path}: no such file")
+    text = _metadata(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise BundleError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
-    if "kdcompress" not in metadata:
-        raise BundleError(f"{path}: a safetensors file, but not a kdcompress bundle: it has no manifest")
-    try:
-        plain = json.loads(metadata["kdcompress"])
+        plain = json.loads(text)
         known = plain["format"]
         if isinstance(known, int) and known > FORMAT:
             raise BundleError(f"{path}: written by a newer kdcompress (format {known}, known here: {FORMAT})")
@@ -137,8 +146,8 @@ def load(path: str | Path) -> Bundle:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, KeyError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
-    if _hash(tensors) != manifest.sha256:
-        raise BundleError(f"{path}: its tensors are not those that were saved: the hash differs")
+    if _hash(tensors, json.loads(_metadata(path))) != manifest.sha256:
+        raise BundleError(f"{path}: its tensors or its manifest are not those that were saved: the hash differs")
     if manifest.architecture not in ARCHITECTURES:
         origin = f"it comes from the plug-in {manifest.plugin}, and a bundle imports no code by itself: give it"
         how = f"{origin if manifest.plugin else 'give the plug-in that has it'} with --plugin FILE"
@@ -201,8 +210,11 @@ def _tensors(pair: Pair, *, critic: bool) -> dict[str, Tensor]:
     }
 
 
-def _hash(tensors: dict[str, Tensor]) -> str:
+def _hash(tensors: dict[str, Tensor], manifest: dict[str, Any]) -> str:
+    """Return the hash of everything in a bundle but the hash itself."""
     hasher = hashlib.sha256()
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    hasher.update(json.dumps(said, allow_nan=False, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         hasher.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
         hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _LONGEST = 80
 
@@ -21,11 +21,15 @@ class InputError(KdcompressError):
 
 
 class RecipeError(InputError):
-    """A recipe has one or more problems; all of them are in the message."""
+    """A recipe has one or more problems; all of them are in the message.
 
-    def __init__(self, where: str, problems: Sequence[str]) -> None:
+    ``sections`` is the recipe's content where its structure is wrong, for whoever looks for more problems in it.
+    """
+
+    def __init__(self, where: str, problems: Sequence[str], sections: Mapping[str, object] | None = None) -> None:
         self.where = where
         self.problems = tuple(problems)
+        self.sections = sections
         super().__init__("\n".join(f"{where}: {problem}" for problem in problems))
 
     def __reduce__(self) -> tuple[type[RecipeError], tuple[str, tuple[str, ...]]]:

@@ -20,7 +20,7 @@ from kdcompress.data.one_class import OneClassData
 from kdcompress.engine.events import Event, LeftOut, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe
-from kdcompress.errors import BundleError, InputError
+from kdcompress.errors import BundleError, InputError, RecipeError
 from kdcompress.outcome import Scored
 from kdcompress.planning import Planned, plan
 from kdcompress.recipe import Recipe, Ref, Student
@@ -81,7 +81,7 @@ def run(
     digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
     if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
         return done
-    planned = plan(recipe, digest, data, given)
+    planned = planned_for(recipe, digest, data, given, where)
     rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
     with rundir.lock(wait=wait), _settings(recipe, rundir, place):
         # Whoever held the lock may have done the work.
@@ -96,11 +96,34 @@ def run(
 def _done(rundir: RunDir) -> Run | None:
     """Return a run that is finished, with its report."""
     result = rundir.result()
-    if result is None:
+    if result is None or not rundir.bundle("student").exists():
         return None
     if not rundir.reported():
         write_run(rundir)
     return Run(rundir, result)
+
+
+def planned_for(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None, where: str) -> Planned:
+    """Plan a resolved recipe; what does not fit is said with its file."""
+    try:
+        return plan(recipe, digest, data, given)
+    except BundleError:
+        raise
+    except InputError as error:
+        raise RecipeError(where, [str(error)]) from error
+
+
+def check(recipe: Recipe, where: str) -> None:
+    """Check a recipe as far as one can without training: options, sizes, and whether the two sides fit.
+
+    Raises:
+        InputError: with what is wrong, or that the data which decide about the rest are not there.
+    """
+    recipe, given = resolve_written(recipe, where)
+    data = load_data(recipe.data)
+    if given is not None:
+        _check_fits(given, data, f"{where}: teacher.bundle")
+    planned_for(recipe, "", data, given, where)
 
 
 def load_data(ref: Ref) -> OneClassData:
@@ -172,15 +195,20 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
     if source is None or source.architecture is None or source.seed is None:
         return None
     return Recipe(
-        name=source.recipe and Path(source.recipe).stem or f"{recipe.name}-teacher",
+        name=_teacher_name(recipe),
         seed=source.seed,
         data=recipe.data,
         student=Student(name=source.architecture.name, **source.architecture.options),
         strategy=source.strategy,
         engine=recipe.engine,
-        evaluation=recipe.evaluation,
         plugins=recipe.plugins,
     )
+
+
+def _teacher_name(recipe: Recipe) -> str:
+    """Return the folder of a teacher's runs: its recipe's name where that can be one."""
+    own = Path(recipe.teacher.recipe).stem if recipe.teacher is not None and recipe.teacher.recipe else ""
+    return own if recipes.NAME.fullmatch(own) else f"{recipe.name[:90]}-teacher"
 
 
 def _trained_teacher(course: Course, root: Path, device: str) -> Bundle | None:
@@ -197,7 +225,7 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
     """Train the student and its control, and compare them with their teacher."""
     recipe, rundir, device = course.recipe, course.rundir, course.device
     if teacher is not None:
-        bundle.save(rundir.bundle("teacher"), teacher.manifest, teacher.pair)
+        bundle.save(rundir.bundle("teacher"), replace(teacher.manifest, arm="teacher"), teacher.pair)
     own_copy = replace(teacher, pair=copy.deepcopy(teacher.pair)) if teacher is not None else None
     train(course, "student", planned.taught, planned.manifest, own_copy)
     if recipe.control and planned.taught != planned.alone:
@@ -216,7 +244,7 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
         arm: _stage_scores(rundir, arm, planned.taught, data, device) for arm in ("student", "control") if arm in arms
     }
     course.observe("all", Phase("counting and timing"))
-    profiles = outcome.costs(detectors, data, device)
+    profiles = outcome.costs(bundles, data, device)
     taught_for = sum(seconds(rundir, "teacher").values())
     spent = {f"{arm}: {name}": value for arm in ("student", "control") for name, value in seconds(rundir, arm).items()}
     result = outcome.result(
@@ -247,7 +275,7 @@ def _finish(
     rundir: RunDir, result: Result, bundles: dict[str, Bundle], scores: dict[str, Scored], data: OneClassData
 ) -> Run:
     """Write thresholds, scores and the result; the result comes last, for it says that the run is done."""
-    for name in ("student", "control"):
+    for name in ("teacher", "student", "control"):
         if (arm := getattr(result, name)) is not None:
             pair = bundles[name].pair
             bundle.save(rundir.bundle(name), replace(bundles[name].manifest, threshold=arm.threshold), pair)

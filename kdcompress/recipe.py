@@ -24,11 +24,11 @@ SIZES = ("width", "macs_ratio", "macs", "params")
 """The ways of saying how large a student is."""
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def _file_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(
             f"{name[:60]!r} cannot name a folder (allowed: up to 100 letters, digits, '.', '_' and '-', "
             "the first a letter or digit)"
@@ -36,7 +36,7 @@ def _file_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_file_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})]
+Name = Annotated[str, AfterValidator(_file_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[int, Field(ge=1, lt=2**63)]
 
@@ -109,7 +109,7 @@ class Engine(_Part):
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
 class EvaluationOptions(_Part):
@@ -193,7 +193,7 @@ def find(name: str) -> Path:
     path = Path(name)
     if _is(path.is_file):
         return path
-    if _is(path.is_dir) and name:
+    if _is(path.is_dir) and name and name not in shipped():
         raise InputError(f"{name}: a folder, not a recipe{near(str(path), map(str, path.glob('*.y*ml')))}")
     if path.suffix in {".yaml", ".yml"}:
         beside = {one.name: one for one in path.parent.glob("*.y*ml")} if _is(path.parent.is_dir) else {}
@@ -281,7 +281,7 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
     except ValidationError as error:
         found += signature.problems(error, "", filled, _keys())
     if found:
-        raise RecipeError(where, found)
+        raise RecipeError(where, found, filled)
     return recipe
 
 
@@ -291,6 +291,9 @@ def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
     A recipe in which both stand in full needs it no more: one that a run has resolved can be run anywhere.
     """
     teacher = plain.get("teacher")
+    if isinstance(teacher, dict) and isinstance(teacher.get("bundle"), str):
+        near_by = Path(where).parent / teacher["bundle"]
+        return {**plain, "teacher": {**teacher, "bundle": str(near_by)}} if _is(near_by.is_file) else dict(plain)
     if not isinstance(teacher, dict) or not isinstance(teacher.get("recipe"), str) or "bundle" in teacher:
         return dict(plain)
     parts = ("architecture", "strategy")
@@ -307,8 +310,8 @@ def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
     # Its problems are named with its own file.
     parse({"name": path.stem, **own}, str(path))
     default = {"architecture": own["student"], "strategy": own.get("strategy") or {"name": "scratch"}}
-    merged = {part: _merged(default[part], teacher.get(part)) for part in parts}
-    filled = {**plain, "teacher": {**teacher, **merged}}
+    filled_parts = {part: merged(default[part], teacher.get(part)) for part in parts}
+    filled = {**plain, "teacher": {**teacher, **filled_parts}}
     if own.get("plugins"):
         filled["plugins"] = [*_listed(plain.get("plugins")), *(_from(path, one) for one in own["plugins"])]
     return filled
@@ -324,7 +327,7 @@ def _from(path: Path, wanted: str | dict[str, Any]) -> dict[str, Any]:
     return {**plain, "file": str((path.parent / plain["file"]).absolute())}
 
 
-def _merged(default: Any, given: Any) -> Any:  # noqa: ANN401
+def merged(default: Any, given: Any) -> Any:  # noqa: ANN401
     """Return the given options over the default ones, unless they name another thing."""
     if not isinstance(given, dict) or not isinstance(default, dict):
         return default if given is None else given

@@ -89,6 +89,32 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
     )
 
 
+def with_options(error: RecipeError) -> RecipeError:
+    """Return the error of a recipe whose structure is wrong with the problems of its options too.
+
+    So that a user has everything that is wrong in one go.
+    """
+    found = _Problems()
+    sections: dict[str, Any] = dict(error.sections or {})
+    teacher = sections.get("teacher")
+    teacher = teacher if isinstance(teacher, dict) else {}
+    student = sections.get("student")
+    if isinstance(student, dict):
+        student = {key: value for key, value in student.items() if key not in SIZES}
+    named: list[tuple[Registry[Any], str, object]] = [
+        (DATASETS, "data", sections.get("data")),
+        (ARCHITECTURES, "teacher.architecture", teacher.get("architecture")),
+        (STRATEGIES, "teacher.strategy", teacher.get("strategy")),
+        (ARCHITECTURES, "student", student),
+        (STRATEGIES, "strategy", sections.get("strategy")),
+    ]
+    for registry, where, section in named:
+        if isinstance(section, dict) and isinstance(section.get("name"), str) and all(map(str.isidentifier, section)):
+            found.options(registry, Ref(**section), where)
+    more = [problem for problem in found.problems if problem not in error.problems]
+    return RecipeError(error.where, (*error.problems, *more))
+
+
 class _Problems:
     """Collects what is wrong with the options of a recipe's parts."""
 

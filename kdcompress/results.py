@@ -217,10 +217,15 @@ def to_json(result: Result) -> dict[str, Any]:
 
 
 def from_json(plain: dict[str, Any]) -> Result:
-    """Rebuild a result; raises ``pydantic.ValidationError`` where the data are not one."""
+    """Rebuild a result; raises ``ValueError`` where the data are not one of this version, or contradict themselves."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Result).validate_python(plain)
+    result = TypeAdapter(Result).validate_python(plain)
+    if result.schema != SCHEMA:
+        raise ValueError(f"schema {result.schema}, known here: {SCHEMA}")
+    if result.verdict not in {None, verdict(result.kd_gain_ci95)}:
+        raise ValueError(f"verdict '{result.verdict}' does not follow from kd_gain_ci95 {result.kd_gain_ci95}")
+    return result
 
 
 def verdict(gain_ci95: Interval | None) -> str | None:

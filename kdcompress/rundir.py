@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -22,6 +23,9 @@ import pydantic
 from kdcompress.errors import InputError
 from kdcompress.results import Result, from_json, to_json
 from kdcompress.signature import problems
+
+_HASH = hashlib.sha256().digest_size
+"""Bytes at the head of a checkpoint's file: the hash of the rest."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -91,17 +95,26 @@ class CheckpointFile:
     @property
     def path(self) -> Path:
         """The checkpoint's file."""
-        return self.run.path / "checkpoints" / f"{self.arm}.safetensors"
+        return self.run.path / "checkpoints" / f"{self.arm}.checkpoint"
 
     def read(self) -> bytes | None:
-        """Return the last checkpoint, or None."""
-        return _read(self.path) if self.path.exists() else None
+        """Return the last checkpoint, or None.
+
+        Raises:
+            InputError: where it is not what was written.
+        """
+        if not self.path.exists():
+            return None
+        data = _read(self.path)
+        if hashlib.sha256(data[_HASH:]).digest() != data[:_HASH]:
+            raise InputError(f"{self.path}: damaged; delete it, and the same command trains this part from its start")
+        return data[_HASH:]
 
     def write(self, checkpoint: bytes, row: dict[str, Any] | None) -> None:
         """Add the row to the history, then replace the checkpoint: a row without its checkpoint is written anew."""
         if row is not None:
             self.run.add_history({"arm": self.arm, **row})
-        write_atomic(self.path, checkpoint)
+        write_atomic(self.path, hashlib.sha256(checkpoint).digest() + checkpoint)
 
     def clear(self) -> None:
         """Remove the checkpoint of a training that is complete."""

@@ -16,6 +16,7 @@ from kdcompress.engine.events import Event, StageDone
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
 from kdcompress.environment import known_plans, remember_plans
+from kdcompress.errors import InputError
 from kdcompress.recipe import Recipe
 from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
@@ -50,7 +51,7 @@ def train(
         KeyboardInterrupt: where SIGINT or SIGTERM came; the step under way was finished and saved.
     """
     rundir = course.rundir
-    if rundir.bundle(arm).exists():
+    if _complete(rundir, arm, stages, manifest, teacher is not None):
         return
     pair = bundle.build(
         manifest.architecture, manifest.options, manifest.input_shape, derive(course.recipe.seed, "student")
@@ -71,15 +72,41 @@ def train(
         for event in events:
             course.observe(arm, event)
             if isinstance(event, StageDone):
-                bundle.save(rundir.bundle(f"{arm}-stage-{event.index + 1}"), replace(manifest, critic=False), pair)
+                name = f"{arm}-stage-{event.index + 1}"
+                bundle.save(rundir.bundle(name), replace(manifest, arm=name, critic=False), pair)
             if stop.asked:
                 events.close()
-    if teacher is not None and any(stage.trained() & {"teacher.detector"} for stage in stages):
-        bundle.save(
-            rundir.bundle("teacher_after"), replace(teacher.manifest, critic=False, threshold=None), teacher.pair
-        )
-    bundle.save(rundir.bundle(arm), manifest, pair)
+    if teacher is not None and moves_teacher(stages):
+        moved = replace(teacher.manifest, arm="teacher_after", critic=False, threshold=None)
+        bundle.save(rundir.bundle("teacher_after"), moved, teacher.pair)
+    bundle.save(rundir.bundle(arm), replace(manifest, arm=arm), pair)
     slot.clear()
+
+
+def moves_teacher(stages: tuple[Stage, ...]) -> bool:
+    """Say whether any stage trains the teacher along."""
+    return any("teacher.detector" in stage.trained() for stage in stages)
+
+
+def _complete(rundir: RunDir, arm: str, stages: tuple[Stage, ...], manifest: Manifest, taught: bool) -> bool:
+    """Say whether all files of an arm's training are there.
+
+    Raises:
+        InputError: where one of them is of another training.
+    """
+    names = [arm, *(f"{arm}-stage-{index + 1}" for index in range(len(stages)))]
+    names += ["teacher_after"] if taught and moves_teacher(stages) else []
+    if not all(rundir.bundle(name).exists() for name in names):
+        return False
+    for name in names:
+        found = bundle.read_manifest(rundir.bundle(name))
+        own = (name, manifest.architecture, manifest.options, manifest.digest)
+        if name != "teacher_after" and (found.arm, found.architecture, found.options, found.digest) != own:
+            raise InputError(
+                f"{rundir.bundle(name)}: not the detector that this run trained; delete it, and the same command "
+                "trains it again"
+            )
+    return True
 
 
 def seconds(rundir: RunDir, arm: str) -> dict[str, float]:

@@ -39,9 +39,13 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def score(self, raw: Tensor) -> Tensor:
-        """Return the anomaly score [N] of raw data; higher is more anomalous."""
-        x = self.prepare(raw)
-        return self.score_outputs(x, self(x))
+        """Return the anomaly score [N] of raw data, a tensor or an array; higher is more anomalous.
+
+        No gradient is kept; training goes through `forward` and `score_outputs`.
+        """
+        with torch.no_grad():
+            x = self.prepare(torch.as_tensor(raw))
+            return self.score_outputs(x, self(x))
 
 
 class Critic(nn.Module):

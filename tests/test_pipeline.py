@@ -70,7 +70,7 @@ def test_the_directory_has_the_files_of_the_contract(done):
     }
     assert done.rundir.path.parent.name == "tiny"
     assert not [name for name in names if name.startswith(".")]
-    assert not list((done.rundir.path / "checkpoints").glob("*.safetensors"))
+    assert not list((done.rundir.path / "checkpoints").glob("*.checkpoint"))
 
 
 def test_the_result_has_the_keys_of_the_contract(done):
@@ -406,10 +406,9 @@ def test_an_interrupted_process_saves_its_step_and_says_how_to_go_on(done, tmp_p
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "kdcompress: interrupted; the same command goes on where it stopped"
-    (checkpoint,) = tmp_path.glob("runs/tiny/*/checkpoints/student.safetensors")
     (run_dir,) = (rundirs.RunDir(path.parent) for path in tmp_path.glob("runs/tiny/*/history.jsonl"))
     rows = [row for row in run_dir.history() if row["arm"] == "student"]
-    assert Snapshot.from_bytes(checkpoint.read_bytes()).epoch == len(rows)
+    assert Snapshot.from_bytes(run_dir.checkpoint("student").read()).epoch == len(rows)
 
 
 def test_wrong_input_leaves_no_folder_behind(tmp_path):
@@ -478,3 +477,48 @@ def test_a_run_shows_its_samples_and_one_without_them_still_reports(done, tmp_pa
     page = (older.path / "report.html").read_text()
     assert "<img" not in page
     assert "What they see" not in page
+
+
+def copied(done, tmp_path):
+    """A copy of a finished run and its teacher, to damage."""
+    shutil.copytree(done.rundir.path.parent.parent, tmp_path / "runs")
+    return rundirs.RunDir(tmp_path / "runs" / "tiny" / done.rundir.path.name)
+
+
+@pytest.mark.parametrize("name", ["student", "student-stage-1", "control", "teacher_after"])
+def test_what_is_missing_of_a_stopped_run_is_made_again(done, tmp_path, name):
+    damaged = copied(done, tmp_path)
+    (damaged.path / "result.json").unlink()
+    damaged.bundle(name).unlink()
+    assert bits(run(tiny(), tmp_path / "runs")) == bits(done)
+
+
+def test_a_result_without_its_student_is_no_finished_run(done, tmp_path):
+    damaged = copied(done, tmp_path)
+    damaged.bundle("student").unlink()
+    assert bits(run(tiny(), tmp_path / "runs")) == bits(done)
+
+
+@pytest.mark.parametrize("other", ["control", "student-stage-1"])
+def test_another_detector_in_the_students_place_is_refused(done, tmp_path, other):
+    damaged = copied(done, tmp_path)
+    (damaged.path / "result.json").unlink()
+    shutil.copy(damaged.bundle(other), damaged.bundle("student"))
+    with pytest.raises(InputError, match=r"student\.safetensors: not the detector that this run trained; delete it"):
+        run(tiny(), tmp_path / "runs")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    with pytest.MonkeyPatch.context() as patched:
+        stopping_at(24, patched)
+        with pytest.raises(Stop):
+            run(tiny(), tmp_path)
+    (path,) = tmp_path.glob("*/*/checkpoints/*.checkpoint")
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data) if damage is None else damage)
+    with pytest.raises(InputError, match=r"\.checkpoint: damaged; delete it"):
+        run(tiny(), tmp_path)
+    path.unlink()
+    assert run(tiny(), tmp_path).result.student.auroc is not None

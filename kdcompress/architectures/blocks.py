@@ -111,7 +111,13 @@ def decoder(channels: Sequence[int], sizes: Sequence[Size], latent: int, norm: N
 
 
 def prepared(raw: Tensor, size: Size) -> Tensor:
-    """Scale uint8 images [N, C, H, W] to [-1, 1] and resize them where their size differs."""
+    """Scale uint8 images [N, C, H, W] to [-1, 1] and resize them where their size differs.
+
+    Raises:
+        InputError: for images of another type, whose range is not known.
+    """
+    if raw.dtype != torch.uint8:
+        raise InputError(f"images must be uint8 with values from 0 to 255, not {str(raw.dtype).removeprefix('torch.')}")
     x = raw.to(torch.float32) / 127.5 - 1
     if tuple(x.shape[-2:]) == size:
         return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
 from kdcompress.data import DATASETS
-from kdcompress.errors import RecipeError, unknown
+from kdcompress.errors import DataError, RecipeError, unknown
 from kdcompress.plugins import Plugin
 from kdcompress.recipe import Ref
 from kdcompress.registry import Registry
@@ -25,14 +26,24 @@ from kdcompress.strategies import STRATEGIES
 @click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
 def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
     """Check a recipe without running it: every problem is named, with its file and key."""
-    parsed = recipes.load(recipe, overrides, plugins)
+    parsed = options.parsed(recipe, overrides, plugins, options=not syntax)
     where = str(recipes.find(recipe))
     if syntax:
         _check_names(admitted(parsed, where), where)
     else:
-        from kdcompress.pipeline import resolve_written
+        from kdcompress.pipeline import check, resolve_written
 
         resolve_written(parsed, where)
+        # Checking is no reason to download anything.
+        before = os.environ.get("KDCOMPRESS_OFFLINE")
+        os.environ["KDCOMPRESS_OFFLINE"] = "1"
+        try:
+            check(parsed, where)
+        except DataError as error:
+            click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
+            return
+        finally:
+            os.environ["KDCOMPRESS_OFFLINE"] = before or ""
     click.echo(f"{where}: ok")
 
 

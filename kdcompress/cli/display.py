@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Phase, StageDone, Started
 from kdcompress.engine.events import Progress as At
@@ -18,12 +19,12 @@ class Display:
         console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.fields[arm]:>8}"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[arm]:>7} {task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[losses]}[/dim]", table_column=Column(no_wrap=True, ratio=1)),
             console=console,
             disable=silent or not console.is_terminal,
         )
@@ -58,7 +59,7 @@ class Display:
             self._at(event.epoch + event.batch / event.batches, event.stage.epochs, event.images_per_second)
         elif isinstance(event, EpochDone):
             losses = event.row["losses"].items()
-            self._losses = "  ".join(f"{name.removeprefix('student.')} {value:.4g}" for name, value in losses)
+            self._losses = "  ".join(f"{name.removeprefix('student.')} {value:.3g}" for name, value in losses)
             self._at(event.row["epoch"] + 1, event.stage.epochs, event.row["images_per_second"])
         elif isinstance(event, StageDone):
             self._end()
@@ -71,12 +72,12 @@ class Display:
     def _begin(self, arm: str, what: str, epochs: int | None, done: int) -> None:
         self._end()
         self._losses = ""
-        self._task = self._progress.add_task(what, arm=arm, said="", total=epochs, completed=done)
+        self._task = self._progress.add_task(what, arm=arm, said="", losses="", total=epochs, completed=done)
 
     def _at(self, epochs: float, total: int, rate: float) -> None:
         if self._task is not None:
-            said = f"epoch {min(int(epochs) + 1, total)}/{total}  {rate:,.0f} images/s  [dim]{self._losses}[/dim]"
-            self._progress.update(self._task, completed=epochs, said=said)
+            said = f"{min(int(epochs) + 1, total)}/{total}  {rate:,.0f} img/s"
+            self._progress.update(self._task, completed=epochs, said=said, losses=self._losses)
 
     def _end(self) -> None:
         if self._task is not None:

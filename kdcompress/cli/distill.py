@@ -36,7 +36,7 @@ def command(
     RECIPE is a file or the name of a shipped recipe (kdcompress list recipes); without one, it is `digits`. The
     same command run again goes on where it stopped, or reports at once when all is done.
     """
-    parsed = recipes.load(recipe, overrides, plugins)
+    parsed = options.parsed(recipe, overrides, plugins)
 
     from kdcompress.cli.display import Display
     from kdcompress.cli.summary import show

@@ -23,6 +23,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
 KINDS = ("recipes", *REGISTRIES)
 _SINGULAR = {
     "recipe": "recipes",
+    "dataset": "data",
+    "datasets": "data",
     "architecture": "architectures",
     "strategy": "strategies",
     "loss": "losses",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from kdcompress import plugins as plug_ins
+from kdcompress import recipe as recipes
+from kdcompress.errors import RecipeError
+from kdcompress.plugins import Plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,3 +52,19 @@ def plugin(command: F) -> F:
 def _load(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[plug_ins.Plugin, ...]:
     plug_ins.load_installed()
     return tuple(plug_ins.load(file) for file in files)
+
+
+def parsed(recipe: str, overrides: Sequence[str], plugins: Sequence[Plugin], *, options: bool = True) -> recipes.Recipe:
+    """Read a recipe; where its structure is wrong, what is wrong with its options is said too.
+
+    Raises:
+        RecipeError: with every problem found.
+    """
+    try:
+        return recipes.load(recipe, overrides, plugins)
+    except RecipeError as error:
+        if not options or error.sections is None:
+            raise
+        from kdcompress.resolve import with_options
+
+        raise with_options(error) from None

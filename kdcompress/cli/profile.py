@@ -52,6 +52,6 @@ def command(target: str, shape: str | None, as_json: bool, device: str, plugins:
 
 def _shape(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise InputError(f"--input {text}: expected positive whole numbers such as 1,28,28")
     return tuple(int(part) for part in parts)

@@ -21,14 +21,15 @@ def command(folders: tuple[Path, ...], formats: str, out: Path | None) -> None:
 
     A single run's report goes into its own folder, a comparison into the current one; --out says another.
     """
-    wanted = [one.strip() for one in formats.split(",") if one.strip()]
+    wanted = list(dict.fromkeys(one.strip() for one in formats.split(",")))
     for one in wanted:
         if one not in FORMATS:
             raise InputError(f"--format: {unknown('format', one, FORMATS)}")
 
     from kdcompress.reporting.files import find, write
 
-    runs = [run for folder in folders for run in find(folder)]
+    # A run that two of the folders lead to is one run.
+    runs = list({run.path.resolve(): run for folder in folders for run in find(folder)}.values())
     target = out if out is not None else runs[0].path if len(runs) == 1 else Path()
     for path in write(runs, wanted, target):
         click.echo(path)

@@ -174,6 +174,8 @@ def load(source: Source, root: Path) -> tuple[Part, Part]:
 def _fetch(source: Source, root: Path, missing: Iterable[str]) -> None:
     """Put the missing files in their place, each whole or not at all; what is there is not touched."""
     folder = root / source.folder
+    if os.environ.get("KDCOMPRESS_OFFLINE"):
+        raise DataError(f"{source.title} is not in {folder}, and KDCOMPRESS_OFFLINE forbids to download it")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:

@@ -43,6 +43,8 @@ def written(tmp_path, **sections):
         (["show", "strateg", "x"], "did you mean"),
         (["profile", "ede_gan"], "--input"),
         (["profile", "ede_gan", "--input", "1,x"], "positive whole numbers"),
+        (["profile", "ede_gan", "--input", "1,²8,28"], "positive whole numbers"),
+        (["report", ".", "--format", ""], "allowed: csv, html, json, md"),
         (["profile", "ede_gan", "--input", "1,4,4"], "1 x 8 x 8 to 4 x 256 x 256"),
         (["profile", "ede_gun", "--input", "1,8,8"], "did you mean 'ede_gan'?"),
         (["profile", "no.safetensors"], "no such file"),
@@ -58,6 +60,34 @@ def test_wrong_input_gets_one_message_and_code_two(capsys, tmp_path, monkeypatch
     assert code == 2
     assert said in err
     assert not list(tmp_path.glob("runs/*/*/result.json"))
+
+
+def test_problems_of_structure_and_of_options_are_named_together(capsys, tmp_path):
+    path = written(
+        tmp_path,
+        data={"name": "digits", "normal_class": 10},
+        student={"name": "ede_gan", "width": -1, "base": 0, "norm": "foo"},
+        strategy={"name": "progresive"},
+        seed=-1,
+    )
+    for command in ("check", "distill"):
+        code, err = call(capsys, command, path)
+        assert code == 2
+        for said in ("student.width", "student.base", "student.norm", "data.normal_class", "'progressive'", "seed"):
+            assert err.count(said) == 1, said
+
+
+def test_a_folder_does_not_hide_a_shipped_recipe(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert call(capsys, "check", "digits") == (0, "")
+
+
+def test_check_finds_what_only_planning_shows(capsys):
+    code, err = call(capsys, "check", "digits", "--set", "student.macs_ratio=1e9")
+    assert code == 2
+    assert "digits.yaml" in err
+    assert "cannot be reached" in err
 
 
 def test_all_problems_are_named_at_once(capsys, tmp_path):
