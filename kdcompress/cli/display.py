@@ -19,12 +19,12 @@ class Display:
         console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.fields[arm]:>7} {task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            TextColumn("{task.fields[arm]:>7} {task.description}", table_column=Column(no_wrap=True, min_width=27)),
             BarColumn(bar_width=10),
-            TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True, min_width=18)),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[losses]}[/dim]", table_column=Column(no_wrap=True, ratio=1)),
+            TextColumn("[dim]{task.fields[losses]}[/dim]", table_column=Column(no_wrap=True)),
             console=console,
             disable=silent or not console.is_terminal,
         )
@@ -59,7 +59,9 @@ class Display:
             self._at(event.epoch + event.batch / event.batches, event.stage.epochs, event.images_per_second)
         elif isinstance(event, EpochDone):
             losses = event.row["losses"].items()
-            self._losses = "  ".join(f"{name.removeprefix('student.')} {value:.3g}" for name, value in losses)
+            text = "  ".join(f"{name.removeprefix('student.')} {value:.3g}" for name, value in losses)
+            # Eighty columns hold everything else; losses take what a wider terminal has beyond that.
+            self._losses = text[: max(0, self._progress.console.width - 84)]
             self._at(event.row["epoch"] + 1, event.stage.epochs, event.row["images_per_second"])
         elif isinstance(event, StageDone):
             self._end()
