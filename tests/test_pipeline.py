@@ -430,6 +430,19 @@ def test_a_run_goes_on_where_it_was_begun(tmp_path, done):
         run(tiny(), root)
 
 
+@pytest.mark.parametrize("damage", [{"a": 1}, {"threads": "x", "device": "cpu", "plans": {}}])
+def test_a_damaged_environment_is_named(tmp_path, damage):
+    with pytest.MonkeyPatch.context() as patched:
+        stopping_at(24, patched)
+        with pytest.raises(Stop):
+            run(tiny(), tmp_path)
+    (environment,) = tmp_path.glob("tiny/*/environment.json")
+    environment.write_text(json.dumps(damage))
+    with pytest.raises(InputError, match=r"environment\.json is damaged; .*--fresh"):
+        run(tiny(), tmp_path)
+    assert run(tiny(), tmp_path, fresh=True).result is not None
+
+
 def test_events_name_the_arm(tmp_path):
     seen = []
     run(tiny(), tmp_path, observe=lambda arm, event: seen.append((arm, type(event))))
