@@ -74,10 +74,7 @@ def run(
         KdcompressError: where training or scoring fails.
     """
     place = device_for(device)
-    recipe, given = resolve_written(recipe, where)
-    data = load_data(recipe.data)
-    if given is not None:
-        _check_fits(given, data, f"{where}: teacher.bundle")
+    recipe, given, data = _inputs(recipe, where)
     digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
     if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
         return done
@@ -119,11 +116,17 @@ def check(recipe: Recipe, where: str) -> None:
     Raises:
         InputError: with what is wrong, or that the data which decide about the rest are not there.
     """
+    recipe, given, data = _inputs(recipe, where)
+    planned_for(recipe, "", data, given, where)
+
+
+def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClassData]:
+    """Return what a run starts from: the resolved recipe, the teacher's bundle if it names one, and the data."""
     recipe, given = resolve_written(recipe, where)
     data = load_data(recipe.data)
     if given is not None:
         _check_fits(given, data, f"{where}: teacher.bundle")
-    planned_for(recipe, "", data, given, where)
+    return recipe, given, data
 
 
 def load_data(ref: Ref) -> OneClassData:

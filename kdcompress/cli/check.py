@@ -31,9 +31,8 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
     if syntax:
         _check_names(admitted(parsed, where), where)
     else:
-        from kdcompress.pipeline import check, resolve_written
+        from kdcompress.pipeline import check
 
-        resolve_written(parsed, where)
         # Checking is no reason to download anything.
         before = os.environ.get("KDCOMPRESS_OFFLINE")
         os.environ["KDCOMPRESS_OFFLINE"] = "1"
