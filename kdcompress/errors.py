@@ -41,6 +41,10 @@ class DataError(InputError):
     """Data are missing, damaged or do not fit what was asked of them."""
 
 
+class MissingDataError(DataError):
+    """A published set is not on this machine, and was not to be had."""
+
+
 class BundleError(InputError):
     """A saved detector cannot be read or does not fit."""
 

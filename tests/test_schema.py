@@ -109,11 +109,14 @@ def test_every_option_of_every_thing_is_in_it_with_default_and_description():
         assert found[place]["properties"]["name"]["enum"] == list(registry)
         for name in registry:
             options = found[f"{place}.{name}"]["properties"]
-            defaults = signature.resolved(registry[name], {})
+            offered = signature.options(registry[name])
+            required = {option.name for option in offered if option.default == "required"}
+            assert required == set(found[f"{place}.{name}"].get("required", ())) - {"name"}
+            defaults = signature.resolved(registry[name], dict.fromkeys(required, "x"))
             assert set(options) >= set(defaults)
-            for option in signature.options(registry[name]):
+            for option in offered:
                 if (place, option.name) != ("student", "width"):
-                    assert options[option.name]["default"] == defaults[option.name]
+                    assert option.name in required or options[option.name]["default"] == defaults[option.name]
                     assert options[option.name]["description"] == option.description
 
 

@@ -11,7 +11,7 @@ from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
 from kdcompress.data import DATASETS
-from kdcompress.errors import DataError, RecipeError, unknown
+from kdcompress.errors import MissingDataError, RecipeError, unknown
 from kdcompress.plugins import Plugin
 from kdcompress.recipe import Ref
 from kdcompress.registry import Registry
@@ -38,7 +38,7 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
         os.environ["KDCOMPRESS_OFFLINE"] = "1"
         try:
             check(parsed, where)
-        except DataError as error:
+        except MissingDataError as error:
             click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
             return
         finally:

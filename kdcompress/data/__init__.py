@@ -21,6 +21,10 @@ DATASETS: Registry[Callable[..., OneClassData]] = Registry(
             "kdcompress.data.vision:fashion_mnist", "28x28 articles of clothing: one class against the rest"
         ),
         "cifar10": Entry("kdcompress.data.vision:cifar10", "32x32 colour photographs: one class against the rest"),
+        "folder": Entry(
+            "kdcompress.data.folder:folder",
+            "Images in folders: train/good, test/good and test/<kind of defect>, as in MVTec AD",
+        ),
         "synthetic": Entry(
             "kdcompress.data.synthetic:synthetic",
             "Blobs against blobs under a grating, made on the spot for tests",

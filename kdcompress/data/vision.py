@@ -22,7 +22,7 @@ from kdcompress.data.files import read_verified
 from kdcompress.data.formats import Part, read_cifar, read_idx
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share, TenClasses, one_vs_rest
-from kdcompress.errors import DataError
+from kdcompress.errors import DataError, MissingDataError
 
 _SECONDS_WITHOUT_ANSWER = 20.0
 
@@ -159,7 +159,8 @@ def load(source: Source, root: Path) -> tuple[Part, Part]:
     """Return the training and the test part of a set, fetching the files that are not there.
 
     Raises:
-        DataError: A file is damaged, or files are missing and cannot be fetched.
+        DataError: A file is damaged.
+        MissingDataError: Files are missing and cannot be fetched.
     """
     expected = {**source.train, **source.test}
     folder = root / source.folder
@@ -175,7 +176,7 @@ def _fetch(source: Source, root: Path, missing: Iterable[str]) -> None:
     """Put the missing files in their place, each whole or not at all; what is there is not touched."""
     folder = root / source.folder
     if os.environ.get("KDCOMPRESS_OFFLINE"):
-        raise DataError(f"{source.title} is not in {folder}, and KDCOMPRESS_OFFLINE forbids to download it")
+        raise MissingDataError(f"{source.title} is not in {folder}, and KDCOMPRESS_OFFLINE forbids to download it")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:
@@ -185,7 +186,7 @@ def _fetch(source: Source, root: Path, missing: Iterable[str]) -> None:
                 Path(scratch, source.folder, file).replace(folder / file)
     except Exception as error:  # the network, the disk, the archive: torchvision lets through whatever they raise
         why = " ".join(str(error).split())[:300]
-        raise DataError(
+        raise MissingDataError(
             f"{source.title} is not in {folder} (missing: {', '.join(missing)}) and the download failed: {why}\n"
             "Say where it is with the option data.root=FOLDER or with the environment variable KDCOMPRESS_DATA, or use "
             f"the folder ~/.cache/kdcompress/data; the files are looked for in {source.folder} below it"

@@ -85,6 +85,22 @@ def test_measuring_changes_nothing():
     assert all(param.grad is None for param in two.detector.parameters())
 
 
+def test_a_hopeless_candidate_is_not_measured_on_a_whole_batch(monkeypatch):
+    asked = []
+
+    def seconds(pair, x, plan):
+        asked.append((plan.precision, len(x)))
+        return len(x) * (0.03 if plan.precision == "bf16" else 0.001)
+
+    monkeypatch.setattr(plans, "_seconds", seconds)
+    two, _ = images()
+    found = choose(two, torch.randn(64, 1, 6, 6), precision="auto", channels_last="auto", known={})
+    assert found.precision == "fp32"
+    assert dict(found.measured_ms) == pytest.approx(dict(zip(LABELS, [64, 64, 1920, 1920], strict=True)))
+    assert ("fp32", 64) in asked
+    assert ("bf16", 64) not in asked
+
+
 def test_only_images_have_a_memory_format():
     assert not choose(pair(1), samples(4), precision="fp32", channels_last="auto", known={}).channels_last
     with pytest.raises(InputError, match=r"engine\.channels_last"):

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdcompress.__main__ import main
+from kdcompress.data.folder import folder
+from kdcompress.errors import DataError
+
+
+def save(path, size=(12, 10), mode="L", value=7):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(value)
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    pixels = rng.integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.fixture
+def top(tmp_path):
+    """Ten normals to train on, and 3 normal, 2 scratched and 1 bent to test on: 12 x 10 pixels, grey."""
+    for index in range(10):
+        save(tmp_path / "train" / "good" / f"{index}.png", value=index)
+    for kind, count in (("good", 3), ("scratch", 2), ("bent", 1)):
+        for index in range(count):
+            save(tmp_path / "test" / kind / f"{index}.png", value=100 + index)
+    return tmp_path
+
+
+def refused(root, match, **options):
+    with pytest.raises(DataError, match=match):
+        folder(root=str(root), **options)
+
+
+def test_folders_are_parts_and_labels(top):
+    data = folder(root=str(top), validation=0.2)
+    assert data.input_shape == (1, 10, 12)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 2, 6)
+    # Kinds in the order of their names: bent, good, scratch.
+    assert data.labels.tolist() == [1, 0, 0, 0, 1, 1]
+
+
+def test_pixels_are_those_of_the_file(top):
+    pixels = save(top / "test" / "bent" / "0.png", value=3)
+    assert torch.equal(folder(root=str(top)).test[0, 0], torch.from_numpy(pixels))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("RGBA", 4)])
+def test_channels_are_as_in_the_files(top, mode, channels):
+    for file in top.rglob("*.png"):
+        save(file, mode=mode)
+    assert folder(root=str(top)).input_shape == (channels, 10, 12)
+
+
+def test_mixed_sizes_are_named_with_what_to_do(top):
+    save(top / "train" / "good" / "4.png", size=(30, 20))
+    refused(top, r"differ in shape: 15 of 12 x 10 pixels with 1 channel.*1 of 30 x 20 .*good.4\.png: set data\.size")
+    assert folder(root=str(top), size=16).input_shape == (1, 16, 16)
+
+
+def test_mixed_channels_are_named(top):
+    save(top / "test" / "good" / "0.png", mode="RGB")
+    refused(top, r"1 of 12 x 10 pixels with 3 channels.*: save all with the same channels", size=None)
+
+
+def test_resizing_keeps_a_flat_image_flat(top):
+    Image.new("L", (50, 20), 99).save(top / "test" / "bent" / "0.png")
+    assert (folder(root=str(top), size=8).test[0] == 99).all()
+
+
+@pytest.mark.parametrize("where", ["train/good", "test", "test/good"])
+def test_a_folder_that_is_not_there_is_named(top, where):
+    (top / where).rename(top / "away")
+    refused(top, r"no folder 'good'" if where == "test/good" else rf"{where}: .* is not there")
+
+
+def test_an_empty_folder_is_named(top):
+    (top / "test" / "hole").mkdir()
+    refused(top, r"hole: no images in it \(allowed endings: \.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"), [(b"not an image", "not an image, whatever"), (b"", "not an image"), (None, "damaged")]
+)
+def test_a_file_that_is_no_image_is_named(top, content, match):
+    file = top / "train" / "good" / "3.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    refused(top, rf"3\.png: {match}")
+
+
+def test_sixteen_bits_are_refused(top):
+    Image.fromarray(np.zeros((10, 12), dtype=np.uint16)).save(top / "train" / "good" / "3.png")
+    refused(top, r"3\.png: pixels of mode I;16 \(allowed: 8-bit")
+
+
+def test_a_decompression_bomb_is_refused(top, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    refused(top, "larger than an image should be")
+
+
+def exit_code(*arguments):
+    with pytest.raises(SystemExit, match=r"\d+") as end:
+        main([str(one) for one in arguments])
+    return end.value.code
+
+
+@pytest.mark.parametrize("command", ["check", "distill"])
+def test_bad_images_leave_the_program_with_2_and_one_message(top, capsys, command):
+    save(top / "train" / "good" / "4.png", size=(30, 20))
+    recipe = top / "r.yaml"
+    recipe.write_text(f"data: {{name: folder, root: {top}}}\nstudent: {{name: conv_ae}}\n")
+    assert exit_code(command, recipe, *(["--out", top / "runs"] if command == "distill" else [])) == 2
+    error = capsys.readouterr().err
+    assert "set data.size" in error
+    assert "Traceback" not in error
+    assert not (top / "runs").exists()
+
+
+def test_a_recipe_without_its_root_is_told_so(tmp_path, capsys):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("data: {name: folder}\nstudent: {name: conv_ae}\n")
+    assert exit_code("check", recipe) == 2
+    assert "data.root: missing" in capsys.readouterr().err
