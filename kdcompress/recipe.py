@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from kdcompress import document, plugins, signature
 from kdcompress.errors import InputError, RecipeError, near, unknown
 
-TRAINING_BITS = 1
+TRAINING_BITS = 2
 """Raised whenever training would give other bits for the same recipe."""
 
 DEFAULT = "digits"
@@ -109,6 +109,8 @@ class Engine(_Part):
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    folded: bool | Literal["auto"] = "auto"
+    compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 

@@ -133,7 +133,15 @@ def _plan(course: Course, index: int, stage: Stage, pair: Pair, teacher: Pair | 
     before = dict(known)
     x = heaviest.detector.prepare(course.raw[: stage.batch_size].to(course.device))
     heaviest.detector.to(course.device).train()
-    chosen = plans.choose(heaviest, x, precision=engine.precision, channels_last=engine.channels_last, known=known)
+    chosen = plans.choose(
+        heaviest,
+        x,
+        precision=engine.precision,
+        channels_last=engine.channels_last,
+        fold=engine.folded,
+        compiled=engine.compile,
+        known=known,
+    )
     if known != before:
         remember_plans(known)
     environment["plans"][key] = plans.as_json(chosen)

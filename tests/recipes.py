@@ -17,7 +17,7 @@ TINY = {
         "batch_size": 16,
         "steps": [{"teacher": "frozen", "epochs": 2}, {"teacher": "joint", "gan": True, "epochs": 2}],
     },
-    "engine": {"precision": "fp32", "channels_last": False, "threads": 1},
+    "engine": {"precision": "fp32", "channels_last": False, "folded": False, "threads": 1},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from kdcompress.architectures.folded import FoldedConv2d, FoldedConvTranspose2d, by_groups, convolution
 from kdcompress.errors import InputError
 
 Rule: TypeAlias = Callable[[Any, int], nn.Module]
@@ -28,36 +29,8 @@ class GroupedLinear(nn.Module):
         """Map each block by its own weights."""
         if x.ndim != 2:
             raise InputError(f"a linear layer of several students takes vectors [N, K * Z], not {tuple(x.shape)}")
-        found = _by_groups(x, self.weight.unflatten(0, (self.count, -1)).transpose(1, 2))
+        found = by_groups(x, self.weight.unflatten(0, (self.count, -1)).transpose(1, 2))
         return found if self.bias is None else found + self.bias
-
-
-def _by_groups(x: Tensor, weight: Tensor) -> Tensor:
-    """Map each block of [N, G * from] by its own [G, from, to]; much faster than a grouped convolution."""
-    return torch.bmm(x.unflatten(1, (len(weight), -1)).transpose(0, 1), weight).transpose(0, 1).flatten(1)
-
-
-class _Conv2d(nn.Conv2d):
-    """A grouped convolution; over all of its input it is a linear map."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[2:]) != self.kernel_size or self.padding != (0, 0) or self.dilation != (1, 1):
-            return super().forward(x)
-        weight = self.weight.flatten(1).unflatten(0, (self.groups, -1)).transpose(1, 2)
-        found = _by_groups(x.flatten(1), weight)
-        return (found if self.bias is None else found + self.bias)[:, :, None, None]
-
-
-class _ConvTranspose2d(nn.ConvTranspose2d):
-    """A grouped transposed convolution; from one pixel it is a linear map."""
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        bare = self.padding == self.output_padding == (0, 0) and self.dilation == (1, 1)
-        if tuple(x.shape[2:]) != (1, 1) or not bare:
-            return super().forward(x, output_size)
-        weight = self.weight.flatten(1).unflatten(0, (self.groups, -1))
-        found: Tensor = _by_groups(x.flatten(1), weight).unflatten(1, (self.out_channels, *self.kernel_size))
-        return found if self.bias is None else found + self.bias[:, None, None]
 
 
 class _InstanceNorm2d(nn.InstanceNorm2d):
@@ -70,19 +43,8 @@ class _InstanceNorm2d(nn.InstanceNorm2d):
         return nn.functional.group_norm(x.contiguous(), self.num_features, self.weight, self.bias, self.eps)
 
 
-def _convolution(one: nn.Conv2d | nn.ConvTranspose2d, count: int) -> nn.Module:
-    return _FASTER.get(type(one), type(one))(
-        one.in_channels * count,
-        one.out_channels * count,
-        one.kernel_size,
-        stride=one.stride,
-        padding=one.padding,
-        dilation=one.dilation,
-        groups=one.groups * count,
-        bias=one.bias is not None,
-        padding_mode=one.padding_mode,
-        **({"output_padding": one.output_padding} if one.transposed else {}),
-    )
+def _convolution(one: nn.Module, count: int) -> nn.Module:
+    return convolution(one, _FASTER.get(type(one), type(one)), count)
 
 
 def _channel_norm(one: nn.BatchNorm2d | nn.InstanceNorm2d, count: int) -> nn.Module:
@@ -112,9 +74,9 @@ def _same(one: nn.Module, count: int) -> nn.Module:
     return copy.deepcopy(one)
 
 
-_FASTER: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    nn.Conv2d: _Conv2d,
-    nn.ConvTranspose2d: _ConvTranspose2d,
+_FASTER: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: FoldedConv2d,
+    nn.ConvTranspose2d: FoldedConvTranspose2d,
     nn.InstanceNorm2d: _InstanceNorm2d,
 }
 

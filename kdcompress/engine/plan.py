@@ -1,21 +1,27 @@
-"""How a stage computes on this machine: precision and memory format, chosen by measurement."""
+"""How a stage computes on this machine: precision, memory format and arithmetic, chosen by measurement."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import shutil
 import time
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from kdcompress.architectures.folded import folded
 from kdcompress.errors import InputError
 from kdcompress.types import Pair
 
+Part = TypeVar("Part", bound=nn.Module)
+
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+Switch: TypeAlias = bool | Literal["auto"]
 
 # A choice other than plain float32 has to earn its place by more than the noise of the measurement.
 _GAIN = 1.1
@@ -31,12 +37,17 @@ _FEW = 8
 class Plan:
     """How a stage computes.
 
+    ``folded`` says whether what is trained has its strided convolutions folded (`architectures.folded`), ``compiled``
+    whether it goes through ``torch.compile``.
+
     ``measured_ms`` has the candidates' times for one training step of one detector; that of a hopeless one is
     extrapolated from a few samples.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
+    folded: bool = False
+    compiled: bool = False
     measured_ms: tuple[tuple[str, float], ...] = ()
 
     def autocast(self, device: torch.device) -> torch.autocast:
@@ -47,6 +58,11 @@ class Plan:
     def memory_format(self) -> torch.memory_format:
         """The memory format of images and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def network(self, part: Part) -> Part:
+        """Return a detector or critic as it is computed in training; it shares the weights of the given one."""
+        part = folded(part) if self.folded else part
+        return torch.compile(part) if self.compiled else part  # type: ignore[return-value]
 
 
 def device_for(name: str) -> torch.device:
@@ -69,7 +85,9 @@ def choose(
     x: Tensor,
     *,
     precision: Precision,
-    channels_last: bool | Literal["auto"],
+    channels_last: Switch,
+    fold: Switch,
+    compiled: bool = False,
     known: MutableMapping[str, Any],
 ) -> Plan:
     """Return the fastest allowed plan for training a pair on batches like ``x`` [N, ...].
@@ -77,33 +95,44 @@ def choose(
     What was measured before for the same network, batch, machine and threads is taken from ``known`` and new
     measurements are put there: so runs on one machine compute alike, to the bit.
     """
-    plans = _candidates(x, precision, channels_last)
+    plans = _candidates(x, precision, channels_last, fold)
+    if compiled:
+        _check_compiler(x.device)
     if len(plans) == 1:
-        return plans[0]
+        return replace(plans[0], compiled=compiled)
     key = _key(pair, x)
-    everything = _candidates(x, "auto", "auto")
+    everything = _candidates(x, "auto", "auto", "auto")
     if set(known.get(key, ())) != set(map(_label, everything)):
         known[key] = _milliseconds(pair, x, everything)
     times: dict[str, float] = {_label(plan): known[key][_label(plan)] for plan in plans}
     fastest = min(plans, key=lambda plan: times[_label(plan)])
     worth = times[_label(fastest)] * _GAIN < times[_label(plans[0])]
-    return replace(fastest if worth else plans[0], measured_ms=tuple(times.items()))
+    return replace(fastest if worth else plans[0], compiled=compiled, measured_ms=tuple(times.items()))
 
 
-def _candidates(x: Tensor, precision: Precision, channels_last: bool | Literal["auto"]) -> list[Plan]:
+def _check_compiler(device: torch.device) -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise InputError(
+            f"engine.compile: torch.compile needs a C++ compiler, and there is no {compiler} (allowed: false)"
+        )
+
+
+def _candidates(x: Tensor, precision: Precision, channels_last: Switch, fold: Switch) -> list[Plan]:
     precisions: list[Literal["fp32", "bf16"]] = ["fp32", "bf16"] if precision == "auto" else [precision]
     if channels_last is True and x.ndim != 4:
         raise InputError(
             "engine.channels_last: only images [N, C, H, W] have that memory format (allowed: auto, false)"
         )
-    formats = [False, True] if channels_last == "auto" else [channels_last]
+    formats, folds = ([False, True] if asked == "auto" else [asked] for asked in (channels_last, fold))
     if x.ndim != 4:
-        formats = [False]
-    return [Plan(chosen, last) for chosen, last in itertools.product(precisions, formats)]
+        formats = folds = [False]
+    return [Plan(chosen, last, fold) for fold, chosen, last in itertools.product(folds, precisions, formats)]
 
 
 def _label(plan: Plan) -> str:
-    return f"{plan.precision} {'channels_last' if plan.channels_last else 'contiguous'}"
+    memory_format = "channels_last" if plan.channels_last else "contiguous"
+    return f"{plan.precision} {memory_format}{' folded' if plan.folded else ''}"
 
 
 def _key(pair: Pair, x: Tensor) -> str:
@@ -137,7 +166,7 @@ def _shortest(pair: Pair, x: Tensor, plans: list[Plan], *, rounds: int) -> dict[
 
 
 def _seconds(pair: Pair, x: Tensor, plan: Plan) -> float:
-    detector = pair.detector.to(memory_format=plan.memory_format)
+    detector = plan.network(pair.detector.to(memory_format=plan.memory_format))
     x = x.contiguous(memory_format=plan.memory_format)
     params = [param for param in detector.parameters() if param.requires_grad]
     start = time.perf_counter()
@@ -156,4 +185,4 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 def from_json(plain: dict[str, Any]) -> Plan:
     """Return the plan that `as_json` wrote."""
-    return Plan(plain["precision"], plain["channels_last"], tuple(plain["measured_ms"].items()))
+    return Plan(**{**plain, "measured_ms": tuple(plain["measured_ms"].items())})

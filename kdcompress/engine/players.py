@@ -49,7 +49,7 @@ class Player:
     """One side in one stage.
 
     Attributes:
-        pair: its detector and critic.
+        pair: its detector and critic, as they are computed.
         x: its prepared training input, all of it, on the device.
         cached: the outputs over all of ``x`` where no update of the stage trains the detector, else None.
         judged: whether any term reads its critic.
@@ -85,7 +85,8 @@ def player(name: SideName, pair: Pair, x: Tensor, stage: Stage, plan: Plan) -> P
         part.to(x.device, memory_format=plan.memory_format)  # type: ignore[call-overload]
     judged = any(term.on == name and term.loss.critic for term in stage.terms())
     if f"{name}.detector" in trained:
-        return Player(pair, x, None, judged)
+        critic = plan.network(pair.critic) if pair.critic is not None else None
+        return Player(Pair(plan.network(pair.detector), critic), x, None, judged)
     wanted = {output for term in stage.terms() for output in term.loss.shared}
     wanted |= {output for term in stage.terms() if term.on == name for output in term.loss.outputs}
     return Player(pair, x, _outputs(pair, x, None if judged else wanted, plan), judged)

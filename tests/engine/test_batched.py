@@ -6,6 +6,7 @@ learning rate whatever the gradient's size: as two runs one by one do whose firs
 """
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from kdcompress.architectures.conv_ae import conv_ae
 from kdcompress.architectures.ede_gan import ede_gan
+from kdcompress.architectures.folded import FoldedConv2d
 from kdcompress.engine import players
 from kdcompress.engine.batched import fit_batched
 from kdcompress.engine.events import EpochDone, StageDone
@@ -112,6 +114,30 @@ def test_students_end_as_one_by_one(build, norm, course):
     assert farthest(ones, first) > 1e-3
     if taught:
         assert farthest([teachers[0]], [teacher]) == 0.0
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("build", [ede_gan, conv_ae])
+def test_folded_training_ends_as_plain_training(build):
+    plain, teacher = image_pair(build, 1), image_pair(build, 9, base=6)
+    other = copy.deepcopy(plain)
+    strategy, _, options = COURSES["two steps"]
+    stages = planned(strategy, plain, teacher, **options)
+    run(stages, plain, copy.deepcopy(teacher), IMAGES)
+    run(stages, other, copy.deepcopy(teacher), IMAGES, plan=Plan(folded=True))
+    assert farthest([plain], [other]) < 1e-9
+    assert not any(isinstance(layer, FoldedConv2d) for part in other.parts().values() for layer in part.modules())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_ends_near_plain_training():
+    plain = image_pair(conv_ae, 1)
+    other = copy.deepcopy(plain)
+    stages = planned(scratch, plain, None, epochs=1)
+    run(stages, plain, None, IMAGES)
+    run(stages, other, None, IMAGES, plan=Plan(compiled=True))
+    assert farthest([plain], [other]) < 1e-4
 
 
 @pytest.mark.parametrize("last", [False, True])
