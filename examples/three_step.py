@@ -1,6 +1,6 @@
 """A strategy of your own: the student alone, then after its teacher, then both at once.
 
-kdcompress distill digits --set strategy.name=three_step --set student.name=conv_ae --plugin examples/three_step.py
+kdcompress distill digits --set 'strategy={name: three_step}' --plugin examples/three_step.py
 """
 
 from typing import Annotated

@@ -29,7 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:  # noqa: BLE001 - the last resort of a command line
-        code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+        from kdcompress import plugins
+
+        # A plug-in is the user's own input.
+        where = plugins.fault(error)
+        message = f"{where}: {type(error).__name__}" if where else f"unexpected {type(error).__name__}"
+        code = _fail(f"{message}: {error} (--debug shows where)", 2 if where else 1, debug)
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdcompress import bundle, recipe
 from kdcompress import plugins as plug_ins
+from kdcompress.errors import InputError
 from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.types import Detector
@@ -17,9 +18,9 @@ def distill(
     source: str | Path | Mapping[str, Any] | None = None,
     *,
     out: str | Path = "runs",
-    device: str = "auto",
+    device: object = "auto",
     fresh: bool = False,
-    plugins: Sequence[str | Path] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     **sections: Any,  # noqa: ANN401
 ) -> Result:
     """Run a recipe and return what it found; a run that is done already is read, not repeated.
@@ -27,7 +28,7 @@ def distill(
     Args:
         source: path or name of a recipe, or its content; without one, the keywords are the recipe.
         out: folder of all runs.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
         fresh: start over beside a run that is there already.
         plugins: files with architectures, data sets, strategies, losses or counters of your own, beside those that
             the source says it wants.
@@ -39,7 +40,10 @@ def distill(
         KdcompressError: where training or scoring fails.
     """
     plug_ins.load_installed()
-    given = [plug_ins.load(one) for one in plugins]
+    given = [plug_ins.load(one) for one in _listed(plugins)]
+    root = _path(out, "out")
+    if source is not None and not isinstance(source, str | Path | Mapping):
+        raise InputError(f"recipe: expected a path, a name or a mapping, not {source!r:.80}")
     if isinstance(source, str | Path):
         path = recipe.find(str(source))
         plain, where = recipe.read(path), str(path)
@@ -51,10 +55,10 @@ def distill(
         plain[key] = recipe.merged(plain.get(key), given_section)
     parsed = recipe.parse(plain, where)
     parsed = recipe.wanting(parsed, given)
-    return run(parsed, Path(out), where=where, device=device, fresh=fresh).result
+    return run(parsed, root, where=where, device=str(device), fresh=fresh).result
 
 
-def load(path: str | Path, *, plugins: Sequence[str | Path] = ()) -> Detector:
+def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -> Detector:
     """Return the detector in a bundle, in eval mode on the CPU; only tensors and JSON are read.
 
     A bundle imports no code: an architecture of your own comes from the files given as ``plugins``.
@@ -63,6 +67,19 @@ def load(path: str | Path, *, plugins: Sequence[str | Path] = ()) -> Detector:
         BundleError: where the file is missing, damaged, altered, or wants an architecture that is not registered.
     """
     plug_ins.load_installed()
-    for one in plugins:
+    for one in _listed(plugins):
         plug_ins.load(one)
-    return bundle.load(path).detector
+    return bundle.load(_path(path, "path")).detector
+
+
+def _path(given: object, what: str) -> Path:
+    if not isinstance(given, str | Path):
+        raise InputError(f"{what}: expected a path, not {given!r:.80}")
+    return Path(given)
+
+
+def _listed(plugins: str | Path | Sequence[str | Path]) -> list[Path]:
+    several = [plugins] if isinstance(plugins, str | Path) else plugins
+    if not isinstance(several, Sequence):
+        raise InputError(f"plugins: expected paths of files, not {several!r:.80}")
+    return [_path(one, "plugins") for one in several]

@@ -194,6 +194,11 @@ def _registered(where: str, origin: Origin, files: Sequence[Path], run: Callable
     return plugin
 
 
+def fault(error: BaseException) -> str:
+    """Return the plug-in and the line in it where an error arose, or an empty string where it arose in none."""
+    return next((f"{one.path}{line}" for one in _LOADED if (line := _line(error, [one.path]))), "")
+
+
 def _said(error: BaseException) -> str:
     if isinstance(error, KdcompressError):
         return str(error)

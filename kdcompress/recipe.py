@@ -84,7 +84,7 @@ class Student(Ref):
     """An architecture, and its size: ``width``, or one target for which the width is solved."""
 
     width: Annotated[float, Field(gt=0, le=16)] | None = None
-    macs_ratio: Annotated[float, Field(gt=0)] | None = None
+    macs_ratio: Annotated[float, Field(ge=1)] | None = None
     macs: Amount | None = None
     params: Amount | None = None
 
@@ -280,6 +280,7 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
         filled = {**plain, "teacher": None}
     try:
         recipe = Recipe.model_validate(filled)
+        found += signature.coerced(filled, recipe.model_dump(), "")
     except ValidationError as error:
         found += signature.problems(error, "", filled, _keys())
     if found:

@@ -157,6 +157,12 @@ class _Problems:
             self.problems.append(f"{where}.name: {unknown(registry.kind, name, registry)}")
             return None
         build: Callable[..., Any] = registry[name]
+        if registry is ARCHITECTURES and "width" not in inspect.signature(build).parameters:
+            self.problems.append(
+                f"{where}.name: architecture '{name}' lacks the option that students are made with, "
+                "width: float = 1.0, a factor on its inner channels"
+            )
+            return None
         return build
 
     def _resolved(
@@ -164,7 +170,9 @@ class _Problems:
     ) -> dict[str, Any]:
         """Return all options, or none where there are problems, so that nothing wrong is inherited and named twice."""
         try:
-            return signature.resolved(build, options)
+            found = signature.resolved(build, options)
+            self.problems += signature.coerced(options, found, where)
+            return found
         except ValidationError as error:
             allowed = signature.keys(build, where)
             allowed[where] = list(dict.fromkeys([*besides, *allowed[where]]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic
 
-from kdcompress.errors import near
+from kdcompress.errors import InputError, near
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Option:
 
 def model_of(build: Callable[..., Any]) -> type[pydantic.BaseModel]:
     """Return the pydantic model of a builder's keyword-only parameters."""
-    hints = typing.get_type_hints(build, include_extras=True)
+    hints = _hints(build)
     fields: dict[str, Any] = {
         name: (hints[name], parameter.default if parameter.default is not parameter.empty else ...)
         for name, parameter in inspect.signature(build).parameters.items()
@@ -36,6 +36,36 @@ def model_of(build: Callable[..., Any]) -> type[pydantic.BaseModel]:
     }
     config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
     return pydantic.create_model(f"{build.__name__} options", __config__=config, **fields)
+
+
+def _hints(build: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a builder.
+
+    Raises:
+        InputError: where an option has none: what it may be would be unknown.
+    """
+    hints = typing.get_type_hints(build, include_extras=True)
+    for name, parameter in inspect.signature(build).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in hints:
+            raise InputError(f"{build.__module__}.{build.__name__}: option '{name}' needs a type, e.g. {name}: int = 1")
+    return hints
+
+
+def coerced(given: object, found: object, where: str) -> list[str]:
+    """Name what pydantic took for another kind of value: a truth value for a number, or the other way round.
+
+    YAML spells truth values as yes, no, on and off too: whoever writes ``epochs: yes`` means something else.
+    """
+    if isinstance(given, Mapping) and isinstance(found, Mapping):
+        return [text for key in given if key in found for text in coerced(given[key], found[key], f"{where}.{key}")]
+    if isinstance(given, list | tuple) and isinstance(found, list | tuple):
+        pairs = enumerate(zip(given, found, strict=False))
+        return [text for index, (one, other) in pairs for text in coerced(one, other, f"{where}.{index}")]
+    if isinstance(given, bool) and isinstance(found, int | float) and not isinstance(found, bool):
+        return [f"{where.lstrip('.')}: input should be a number, not {_shown(given)}"]
+    if isinstance(found, bool) and not isinstance(given, bool):
+        return [f"{where.lstrip('.')}: input should be true or false, not {_shown(given)}"]
+    return []
 
 
 def arguments(build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +220,7 @@ def _dataclasses(hint: Any) -> list[type]:  # noqa: ANN401
 
 def options(build: Callable[..., Any]) -> list[Option]:
     """Return a builder's options with what its docstring says of them."""
-    hints = typing.get_type_hints(build, include_extras=True)
+    hints = _hints(build)
     texts = _described(inspect.getdoc(build) or "")
     return [
         Option(name, _spelled(hints[name]), _default(parameter.default), texts.get(name, ""))

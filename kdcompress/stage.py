@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from kdcompress.errors import InputError
+from kdcompress.errors import InputError, unknown
 from kdcompress.types import Interface, Outputs
 
 SideName: TypeAlias = Literal["student", "teacher"]
@@ -159,6 +159,8 @@ def fed(
     Raises:
         InputError: where a detector is left with nothing to learn, or a student with nothing to learn from its teacher.
     """
+    if not stages:
+        raise InputError("strategy: it has no stages, so nothing would be trained (allowed: one or more)")
     sides = {"student": student, "teacher": teacher}
     left_out: list[str] = []
     kept = tuple(_fed_stage(stage, sides, left_out) for stage in stages)
@@ -167,7 +169,13 @@ def fed(
 
 def _fed_stage(stage: Stage, sides: Mapping[str, Interface | None], left_out: list[str]) -> Stage:
     updates = []
+    known = [f"{name}.{part}" for name, side in sides.items() if side is not None for part in ("detector", "critic")]
     for update in stage.updates:
+        for part in update.parts:
+            if part not in (*known, "projection"):
+                raise InputError(
+                    f"strategy: stage '{stage.name}' trains an {unknown('part', part, (*known, 'projection'))}"
+                )
         terms = []
         for term in update.terms:
             lacks = _lacks(term, sides)

@@ -125,7 +125,7 @@ def test_commands_take_plug_ins(tmp_path, capsys, command):
 
 def test_a_recipe_imports_nothing_and_says_what_it_wants(tmp_path, capsys):
     """Not even where the file lies beside it, and whatever the command."""
-    path = write(tmp_path, text=LOSS + "\n    open('was here', 'w')")
+    path = write(tmp_path, text=LOSS + f"\n    open({str(tmp_path / 'ran')!r}, 'w')")
     recipe = tmp_path / "r.yaml"
     recipe.write_text(yaml.safe_dump({**yaml.safe_load(tiny().to_yaml()), "plugins": ["mine.py"]}))
     for arguments in (
@@ -141,6 +141,7 @@ def test_a_recipe_imports_nothing_and_says_what_it_wants(tmp_path, capsys):
         kd.distill(recipe, out=tmp_path / "runs")
     assert "mine" not in LOSSES
     assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_recipe_may_load_from_the_folders_that_the_user_names(tmp_path, monkeypatch):
@@ -304,3 +305,43 @@ def test_a_broken_distribution_is_named(tmp_path, monkeypatch, capsys):
     code, _, err = call(capsys, "list")
     assert code == 2
     assert "entry point bad of acme-broken (acme_broken), line 1: ZeroDivisionError" in err
+
+
+STRATEGY = """
+    import kdcompress as kd
+
+    @kd.STRATEGIES.register("mine")
+    def mine(student, teacher, *, {options}):
+        "Mine."
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "body", "said"),
+    [
+        ("epochs=3", "return ()", "option 'epochs' needs a type, e.g. epochs: int = 1"),
+        ("epochs: int = 3", "return ()", "strategy: it has no stages"),
+        ("epochs: int = 3", "raise ValueError('oh')", "mine.py, line 7: ValueError: oh"),
+        (
+            "epochs: int = 3",
+            "return (kd.Stage('s', 1, 8, (kd.Update(('student.critics',), (), kd.Adam()),), None),)",
+            "unknown part 'student.critics'; did you mean 'student.critic'?",
+        ),
+    ],
+)
+def test_what_a_strategy_gets_wrong_is_said_by_check(tmp_path, capsys, options, body, said):
+    text = STRATEGY.replace("{options}", options).replace("{body}", body)
+    path = write(tmp_path, text=text)
+    code, _, err = call(capsys, "check", "digits", "--set", "strategy={name: mine}", "--plugin", path)
+    assert code == 2
+    assert said in err
+
+
+def test_an_architecture_without_a_width_is_refused(tmp_path, capsys):
+    path = write(
+        tmp_path, text=ARCHITECTURE.replace("width: float = 1.0", "size: int = 1").replace("width=width, ", "")
+    )
+    code, _, err = call(capsys, "check", "digits", "--set", "student={name: mine}", "--plugin", path)
+    assert code == 2
+    assert "student.name: architecture 'mine' lacks the option that students are made with, width: float = 1.0" in err

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from kdcompress import recipe as recipes
@@ -121,7 +123,7 @@ def test_the_recipe_as_written_stays():
         (
             {"data": {"name": "digit"}},
             "data.name: unknown data set 'digit'; did you mean 'digits'? "
-            "(allowed: cifar10, digits, fashion_mnist, mnist, synthetic)",
+            "(allowed: cifar10, digits, fashion_mnist, folder, mnist, synthetic)",
         ),
         (
             {"data": {"name": "digits", "normal_class": 12}},
@@ -188,3 +190,21 @@ def test_a_strategy_of_a_plug_in_may_do_without_a_teacher(registered):
 
     registered(STRATEGIES, "mine", mine)
     assert resolve(recipe(strategy={"name": "mine"}), "r").strategy == Ref(name="mine", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=true", "seed: input should be a number, not true"),
+        ("strategy.steps.0.epochs=yes", "strategy.steps.0.epochs: input should be a number, not true"),
+        ("data.normal_class=off", "data.normal_class: input should be a number, not false"),
+        ("strategy.weights.adversarial=true", "strategy.weights.adversarial: input should be a number, not true"),
+        ("strategy.steps.1.gan=1", "strategy.steps.1.gan: input should be true or false, not 1"),
+        ("control=0", "control: input should be true or false, not 0"),
+        ("engine.threads=true", "engine.threads: input should be a number, not true"),
+        ("student.macs_ratio=0.5", "student.macs_ratio: input should be greater than or equal to 1, not 0.5"),
+    ],
+)
+def test_truth_values_are_no_numbers(override, said):
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        resolve(recipes.load("digits", [override]), "digits")

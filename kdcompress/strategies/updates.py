@@ -61,7 +61,7 @@ def projections(student: Interface, teacher: Interface) -> tuple[Projection, ...
         if len(ours) != 1 or len(theirs) != 1:
             raise InputError(
                 f"student.{name} has shape {ours} and teacher.{name} {theirs}: only vectors can be projected; "
-                "give both detectors the same input size"
+                f"give both the same input size, e.g. student.size: {theirs[-1]}"
             )
         found.append(Projection(name, ours[0], theirs[0]))
     return tuple(found)
