@@ -177,8 +177,6 @@ def _settings(recipe: Recipe, rundir: RunDir, device: torch.device) -> Iterator[
     before = torch.get_num_threads()
     plugins = {one.file: one.sha256 for one in recipe.plugins}
     environment = rundir.environment() or describe(device, recipe.engine.threads or before, plugins)
-    if not isinstance(environment.get("threads"), int) or not environment.keys() >= {"device", "plans"}:
-        raise InputError(f"{rundir.path}: its environment.json is damaged; start over with --fresh")
     if environment["device"] != device.type:
         raise InputError(
             f"--device {device.type}: {rundir.path} was begun on {environment['device']} and continues there "

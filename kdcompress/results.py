@@ -7,10 +7,14 @@ name ends in ``_ms``; MACs are multiply-accumulates of one input.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 1
+LARGEST = 2**63 - 1
+"""The largest integer that a result may hold."""
 Interval = tuple[float, float]
 
 HELPS, UNCLEAR, HURTS = "distillation helps", "no clear gain", "hurts"
@@ -223,9 +227,41 @@ def from_json(plain: dict[str, Any]) -> Result:
     result = TypeAdapter(Result).validate_python(plain)
     if result.schema != SCHEMA:
         raise ValueError(f"schema {result.schema}, known here: {SCHEMA}")
+    _check_numbers(to_json(result))
+    for name in ("student", "teacher", "teacher_after", "control"):
+        _check_auroc(name, getattr(result, name))
+    for key in ("counters", "teacher_counters"):
+        _check_counters(key, getattr(result, key))
     if result.verdict not in {None, verdict(result.kd_gain_ci95)}:
         raise ValueError(f"verdict '{result.verdict}' does not follow from kd_gain_ci95 {result.kd_gain_ci95}")
     return result
+
+
+def _check_numbers(plain: object, place: str = "") -> None:
+    if isinstance(plain, dict | list | tuple):
+        for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+            _check_numbers(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError(f"{place}: input should be a finite number, not {plain}")
+    elif isinstance(plain, int) and abs(plain) > LARGEST:
+        raise ValueError(f"{place}: input should be a smaller integer")
+
+
+def _check_auroc(name: str, arm: Arm | None) -> None:
+    for value in () if arm is None else (arm.auroc, *(arm.auroc_ci95 or ()), *(stage.auroc for stage in arm.stages)):
+        # Sums of rounded areas may pass the ends by a hair.
+        if value is not None and not -1e-9 <= value <= 1 + 1e-9:
+            raise ValueError(f"{name}: an AUROC and its interval should be between 0 and 1, not {value}")
+
+
+def _check_counters(key: str, counters: dict[str, Any]) -> None:
+    """Check the form that reports read; strictly, because what is checked is kept as it is."""
+    from pydantic import TypeAdapter
+
+    for name, entry in counters.items():
+        shape = dict[str, int] if name == "uncounted" else Count
+        text = json.dumps({key: {name: entry}})
+        TypeAdapter(dict[str, dict[str, shape]]).validate_json(text, strict=True)  # type: ignore[valid-type]
 
 
 def verdict(gain_ci95: Interval | None) -> str | None:

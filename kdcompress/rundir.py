@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import filelock
 import numpy as np
@@ -26,6 +26,49 @@ from kdcompress.signature import problems
 
 _HASH = hashlib.sha256().digest_size
 """Bytes at the head of a checkpoint's file: the hash of the rest."""
+
+_Index = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Row(_Strict):
+    """What readers rely on in a row of the history; the engine writes more."""
+
+    arm: str
+    stage: str
+    epoch: _Index
+    epochs: Annotated[_Index, pydantic.Field(ge=1)]
+    learning_rate: dict[str, float]
+    losses: dict[str, float]
+    seconds: Annotated[float, pydantic.Field(ge=0)]
+
+
+class _Plan(_Strict, extra="forbid"):
+    """The JSON form of the engine's ``Plan``."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    folded: bool = False
+    compiled: bool = False
+    measured_ms: dict[str, float]
+
+
+class _Environment(_Strict):
+    """What a run that goes on relies on; the rest of its environment is for a reader."""
+
+    threads: Annotated[int, pydantic.Field(ge=1, le=1024)]
+    device: Literal["cpu", "cuda"]
+    plans: dict[str, _Plan]
+
+
+def _check(model: type[_Strict], plain: object, message: str) -> None:
+    try:
+        model.model_validate(plain)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{message}: {'; '.join(problems(error, '', plain))}") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -80,9 +123,49 @@ def _arrays(what: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 def _read_arrays(path: Path, what: str) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with np.load(io.BytesIO(_read(path)), allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            # A member that is no array comes as bytes.
+            return {name: np.asarray(values) for name, values in file.items()}
+    except _UNREADABLE as error:
         raise InputError(f"{path}: damaged, or not {what}: {error}") from error
+
+
+# RuntimeError: a flipped bit says that a member is encrypted; MemoryError: that it is larger than the machine.
+_UNREADABLE = (
+    *(ValueError, TypeError, EOFError, OSError, KeyError, RuntimeError, MemoryError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], needed: tuple[str, ...]) -> None:
+    """Refuse arrays of a kind or shape other than their name says, with their file and name.
+
+    ``input`` and reconstructions are images, ``group`` is text, and everything else is one number for each sample;
+    what is of the validation set has another length.
+    """
+    if missing := [name for name in needed if name not in arrays]:
+        raise InputError(f"{path}: {missing[0]}: missing")
+    leaders: dict[bool, str] = {}
+    for name, values in arrays.items():
+        leader = leaders.setdefault(name.startswith("validation_"), name)
+        if wrong := _wrong(name, values):
+            raise InputError(f"{path}: {name}: {wrong}, not {values.dtype} {list(values.shape)}")
+        if len(values) != len(arrays[leader]):
+            raise InputError(f"{path}: {name}: has {len(values)} samples, {leader} has {len(arrays[leader])}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{path}: {name}: not all values are finite")
+        if name in {"label", "labels"} and not np.isin(values, (0, 1)).all():
+            raise InputError(f"{path}: {name}: not all values are 0 or 1")
+        if name.startswith("reconstruction_") and "input" in arrays and values.shape != arrays["input"].shape:
+            raise InputError(f"{path}: {name}: of shape {list(values.shape)}, input is {list(arrays['input'].shape)}")
+
+
+def _wrong(name: str, values: np.ndarray[Any, Any]) -> str:
+    """Say what an array should be where it is not; an empty string where it is."""
+    if name == "input" or name.startswith("reconstruction_"):
+        images = values.dtype == np.uint8 and values.ndim == 4 and values.shape[1] in (1, 3)
+        return "" if images else "should be uint8 [N, C, H, W] of 1 or 3 channels"
+    kinds, what = ("U", "text") if name == "group" else ("iu", "integers") if name == "index" else ("fiu", "numbers")
+    return "" if values.ndim == 1 and values.dtype.kind in kinds else f"should be {what} [N]"
 
 
 @dataclass(frozen=True)
@@ -214,7 +297,11 @@ class RunDir:
 
     def environment(self) -> dict[str, Any]:
         """Return what the run computes with, or nothing yet."""
-        return self._read_json("environment.json") or {}
+        plain = self._read_json("environment.json")
+        if plain is None:
+            return {}
+        _check(_Environment, plain, f"{self.path}: its environment.json is damaged; start over with --fresh")
+        return plain
 
     def add_history(self, *rows: Mapping[str, Any]) -> None:
         """Add rows; those of the same arm, stage and epoch that a stopped run left behind are replaced."""
@@ -237,6 +324,7 @@ class RunDir:
                 raise InputError(f"{path}: line {number} is not JSON: {error}") from error
             if not isinstance(row, dict):
                 raise InputError(f"{path}: line {number} is not a JSON object")
+            _check(_Row, row, f"{path}: line {number} is not a row of a history")
             rows.append(row)
         return tuple(rows)
 
@@ -246,7 +334,10 @@ class RunDir:
 
     def scores(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the scores and labels."""
-        return _read_arrays(self.path / "scores.npz", "scores")
+        path = self.path / "scores.npz"
+        scores = _read_arrays(path, "scores")
+        _check_arrays(path, scores, ("labels",))
+        return scores
 
     def write_samples(self, samples: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the samples that a report shows."""
@@ -255,7 +346,11 @@ class RunDir:
     def samples(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the samples that a report shows; nothing for a run that has none."""
         path = self.path / "samples.npz"
-        return _read_arrays(path, "samples") if path.exists() else {}
+        if not path.exists():
+            return {}
+        samples = _read_arrays(path, "samples")
+        _check_arrays(path, samples, ("group", "index", "label", "input"))
+        return samples
 
     def write_result(self, result: Result) -> None:
         """Write the result: the run is done when it is there."""
@@ -271,6 +366,8 @@ class RunDir:
         except pydantic.ValidationError as error:
             said = "; ".join(problems(error, "", plain))
             raise InputError(f"{self.path / 'result.json'}: not a result of this version: {said}") from error
+        except ValueError as error:
+            raise InputError(f"{self.path / 'result.json'}: not a result of this version: {error}") from error
 
     def reported(self) -> bool:
         """Say whether both forms of the report are there."""
@@ -287,6 +384,8 @@ class RunDir:
             return None
         try:
             plain = json.loads(_text(path))
+            # An escaped half of a surrogate pair is JSON, but no report could be written with it.
+            json.dumps(plain, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not JSON: {error}") from error
         if not isinstance(plain, dict):

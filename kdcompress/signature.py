@@ -118,8 +118,9 @@ def _parts(one: Any, given: object) -> list[str]:  # noqa: ANN401
     parts = []
     for position, part in enumerate(one["loc"]):
         missing = one["type"] == "missing" and position == len(one["loc"]) - 1
-        if (isinstance(given, Mapping) and part in given) or (isinstance(given, Sequence) and isinstance(part, int)):
-            given = given[part]
+        inside = isinstance(given, Sequence) and isinstance(part, int) and 0 <= part < len(given)
+        if inside or (isinstance(given, Mapping) and part in given):
+            given = given[part]  # type: ignore[index]
         elif not missing:
             continue
         parts.append(str(part))

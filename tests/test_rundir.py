@@ -1,15 +1,21 @@
+import dataclasses
 import errno
+import json
 import os
 import pickle
 import stat
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kdcompress import rundir
+from kdcompress.engine import plan as plans
 from kdcompress.errors import InputError
-from kdcompress.results import Arm, DataSummary, Named, Result, StageScore
+from kdcompress.results import SCHEMA, UNCLEAR, Arm, DataSummary, Named, Result, StageScore, to_json
 from kdcompress.rundir import RunDir, write_atomic
+from tests.reporting.fake_runs import make_result, make_samples
 
 ARM = Arm(
     0.9, (0.8, 0.95), 0.7, 0.2, 60, 1.5, 0.05, 0.6, 100, 2000, 400, {"batch_1": 0.1}, 4096, (StageScore("a", 0.1),)
@@ -22,6 +28,11 @@ RESULT = Result(
 @pytest.fixture
 def run(tmp_path):
     return RunDir.open(tmp_path, "r", "0123")
+
+
+def history_row(arm="a", stage="s", epoch=0, loss=0.5, **changes):
+    given = {"arm": arm, "stage": stage, "epoch": epoch, "epochs": 3, "learning_rate": {"student.detector": 0.1}}
+    return given | {"losses": {"student.reconstruction": loss}, "seconds": 0.25} | changes
 
 
 def files(folder):
@@ -188,26 +199,33 @@ class TestOpen:
 
 
 class TestHistory:
-    def row(self, arm, stage, epoch, **more):
-        return {"arm": arm, "stage": stage, "epoch": epoch, **more}
-
     def test_rows_come_back_in_order(self, run):
         assert run.history() == ()
-        rows = [self.row(arm, "s", epoch, loss=0.1 + epoch) for arm in ("student", "control") for epoch in range(3)]
+        rows = [history_row(arm, "s", epoch, loss=0.1 + epoch) for arm in ("student", "control") for epoch in range(3)]
         for row in rows:
             run.add_history(row)
         assert list(run.history()) == rows
 
     def test_a_row_of_the_same_place_is_replaced(self, run):
-        for row in (self.row("a", "s", 1), self.row("a", "s", 2, loss=1), self.row("b", "s", 2), self.row("a", "t", 2)):
+        for row in (
+            history_row("a", "s", 1),
+            history_row("a", "s", 2, loss=1),
+            history_row("b", "s", 2),
+            history_row("a", "t", 2),
+        ):
             run.add_history(row)
-        run.add_history(self.row("a", "s", 2, loss=5))
+        run.add_history(history_row("a", "s", 2, loss=5))
         assert list(run.history()) == [
-            *(self.row("a", "s", 1), self.row("b", "s", 2), self.row("a", "t", 2), self.row("a", "s", 2, loss=5)),
+            *(
+                history_row("a", "s", 1),
+                history_row("b", "s", 2),
+                history_row("a", "t", 2),
+                history_row("a", "s", 2, loss=5),
+            ),
         ]
 
     def test_many_rows_at_once_are_as_one_after_another(self, run, tmp_path):
-        rows = [self.row("a", "s", epoch, loss=loss) for loss in (1, 2) for epoch in range(3)]
+        rows = [history_row("a", "s", epoch, loss=loss) for loss in (1, 2) for epoch in range(3)]
         other = RunDir.open(tmp_path, "r", "other")
         for half in (rows[:3], rows[3:]):
             run.add_history(*half)
@@ -216,7 +234,7 @@ class TestHistory:
         assert run.history() == other.history() == tuple(rows[3:])
 
     def test_a_last_line_that_was_cut_off_is_left_out_and_written_anew(self, run):
-        rows = [self.row("a", "é", epoch) for epoch in range(3)]
+        rows = [history_row("a", "é", epoch) for epoch in range(3)]
         for row in rows:
             run.add_history(row)
         path = run.path / "history.jsonl"
@@ -228,28 +246,66 @@ class TestHistory:
         run.add_history(rows[2])
         assert path.read_bytes() == whole
 
+    @pytest.mark.parametrize("key", history_row())
+    def test_a_row_without_a_key_is_named_with_its_line(self, run, key):
+        rows = [history_row(epoch=epoch) for epoch in range(3)]
+        del rows[1][key]
+        (run.path / "history.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        with pytest.raises(InputError, match=rf"history.jsonl: line 2 is not a row of a history: {key}: missing$"):
+            run.history()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"arm": 3}, "arm: .*string, not 3"),
+            ({"stage": None}, "stage: .*string, not null"),
+            ({"epoch": "1"}, "epoch: .*integer, not '1'"),
+            ({"epoch": -1}, "epoch: .*greater than or equal to 0"),
+            ({"epoch": True}, "epoch: .*integer, not true"),
+            ({"epoch": 10**400}, "epoch: .*less than"),
+            ({"epochs": 0}, "epochs: .*greater than or equal to 1"),
+            ({"losses": [0.5]}, "losses: .*mapping of keys|losses: .*dictionary"),
+            ({"losses": {"a": None}}, "losses.a: .*number, not null"),
+            ({"losses": {"a": float("nan")}}, "losses.a: .*finite number, not nan"),
+            ({"learning_rate": {"a": "x"}}, "learning_rate.a: .*number, not 'x'"),
+            ({"seconds": -0.1}, "seconds: .*greater than or equal to 0"),
+            ({"seconds": float("inf")}, "seconds: .*finite number, not inf"),
+        ],
+    )
+    def test_a_wrong_value_is_named_with_its_line_and_key(self, run, change, said):
+        rows = [history_row(), history_row(epoch=1) | change]
+        (run.path / "history.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        with pytest.raises(InputError, match=f"history.jsonl: line 2 is not a row of a history: ({said})") as caught:
+            run.history()
+        assert "\n" not in str(caught.value)
+
     @pytest.mark.parametrize("line", ["{", "", "\xff", "[1]", "3", '{"arm"'])
     def test_any_other_damage_is_named_with_its_line(self, run, line):
         path = run.path / "history.jsonl"
-        path.write_bytes(b'{"arm": "a"}\n' + line.encode("latin-1") + b'\n{"arm": "b"}\n')
+        row = json.dumps(history_row()).encode()
+        path.write_bytes(row + b"\n" + line.encode("latin-1") + b"\n" + row + b"\n")
         with pytest.raises(InputError, match=r"history.jsonl: line 2 is not (a )?JSON"):
             run.history()
 
     def test_a_failed_write_loses_no_row(self, run, strike, monkeypatch):
-        run.add_history(self.row("a", "s", 0))
+        run.add_history(history_row("a", "s", 0))
         strike()
         with pytest.raises(InputError, match="history.jsonl: cannot"):
-            run.add_history(self.row("a", "s", 1))
+            run.add_history(history_row("a", "s", 1))
         monkeypatch.undo()
-        assert list(run.history()) == [self.row("a", "s", 0)]
+        assert list(run.history()) == [history_row("a", "s", 0)]
 
 
 class TestCheckpoint:
+    def row(self, epoch, **changes):
+        """What the engine gives: it does not know the arm."""
+        return {key: value for key, value in history_row(epoch=epoch, **changes).items() if key != "arm"}
+
     def test_it_is_kept_until_it_is_cleared(self, run):
         slot = run.checkpoint("student")
         assert slot.read() is None
-        slot.write(b"one", {"stage": "s", "epoch": 1})
-        slot.write(b"two", {"stage": "s", "epoch": 2})
+        slot.write(b"one", self.row(1))
+        slot.write(b"two", self.row(2))
         assert slot.read() == b"two"
         assert [row["epoch"] for row in run.history()] == [1, 2]
         assert {row["arm"] for row in run.history()} == {"student"}
@@ -261,15 +317,15 @@ class TestCheckpoint:
 
     def test_a_row_without_its_checkpoint_is_written_anew(self, run, monkeypatch):
         slot = run.checkpoint("student")
-        slot.write(b"one", {"stage": "s", "epoch": 1})
+        slot.write(b"one", self.row(1))
         real = os.replace
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", lambda a, b: failing(errno.EIO)() if "student" in b.name else real(a, b))
             with pytest.raises(InputError, match="cannot write"):
-                slot.write(b"two", {"stage": "s", "epoch": 2, "loss": 1})
+                slot.write(b"two", self.row(2, loss=1))
         assert slot.read() == b"one"
-        slot.write(b"two", {"stage": "s", "epoch": 2, "loss": 2})
-        assert [row.get("loss") for row in run.history()] == [None, 2]
+        slot.write(b"two", self.row(2, loss=2))
+        assert [row["losses"]["student.reconstruction"] for row in run.history()] == [0.5, 2]
 
 
 class TestScores:
@@ -278,7 +334,7 @@ class TestScores:
             "labels": np.array([0, 1, 1]),
             "student": np.array([1e-300, -0.0, np.nextafter(1, 2)]),
             "teacher": np.float32([0.1, 3e38, 1e-45]),
-            "empty": np.zeros((0,)),
+            "validation_student": np.zeros((0,)),
         }
         run.write_scores(scores)
         found = run.scores()
@@ -319,6 +375,43 @@ class TestScores:
         with pytest.raises(InputError, match="scores.npz: damaged, or not scores"):
             run.scores()
 
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"labels": None}, "labels: missing"),
+            ({"labels": np.array([0, 1, 2])}, "labels: not all values are 0 or 1"),
+            ({"labels": np.array([0, 1, np.nan])}, "labels: not all values are finite"),
+            ({"labels": np.zeros((3, 1))}, r"labels: should be numbers \[N\], not float64 \[3, 1\]"),
+            ({"student": np.array(1.0)}, r"student: should be numbers \[N\], not float64 \[\]"),
+            ({"student": np.array(["a", "b", "c"])}, r"student: should be numbers \[N\], not <U1 \[3\]"),
+            ({"student": np.ones(3, complex)}, "student: should be numbers .*complex128"),
+            ({"student": np.array([0, np.inf, 1])}, "student: not all values are finite"),
+            ({"student": np.ones(2)}, "student: has 2 samples, labels has 3"),
+            ({"validation_teacher": np.ones(3)}, "validation_teacher: has 3 samples, validation_student has 2"),
+        ],
+    )
+    def test_arrays_of_another_kind_are_named(self, run, change, said):
+        whole = {"labels": np.array([0, 1, 1]), "student": np.ones(3), "validation_student": np.ones(2)}
+        run.write_scores({name: values for name, values in {**whole, **change}.items() if values is not None})
+        with pytest.raises(InputError, match=f"scores.npz: {said}"):
+            run.scores()
+
+    @pytest.mark.parametrize("damage", ["no array", "encrypted"])
+    def test_a_damaged_member_is_named(self, run, damage):
+        path = run.path / "scores.npz"
+        run.write_scores({"labels": np.array([0, 1]), "student": np.ones(2)})
+        if damage == "no array":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("labels", b"text")
+        else:
+            # The flag of the archive's directory that says so.
+            data = bytearray(path.read_bytes())
+            data[data.index(b"PK\x01\x02") + 8] |= 1
+            path.write_bytes(data)
+        said = "labels: should be numbers" if damage == "no array" else "damaged, or not scores: .*encrypted"
+        with pytest.raises(InputError, match=f"scores.npz: {said}"):
+            run.scores()
+
     def test_missing_scores_are_named(self, run):
         with pytest.raises(InputError, match="scores.npz: cannot read: No such file"):
             run.scores()
@@ -326,7 +419,8 @@ class TestScores:
 
 class TestSamples:
     def test_they_come_back(self, run):
-        samples = {"group": np.array(["missed", "typical"]), "input": np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)}
+        samples = {"group": np.array(["missed", "typical"]), "index": np.array([7, 2]), "label": np.uint8([1, 0])}
+        samples["input"] = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
         run.write_samples(samples)
         found = run.samples()
         assert {name: values.tolist() for name, values in found.items()} == {n: v.tolist() for n, v in samples.items()}
@@ -334,6 +428,27 @@ class TestSamples:
 
     def test_a_run_may_have_none(self, run):
         assert run.samples() == {}
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            *(({name: None}, f"{name}: missing") for name in ("group", "index", "label", "input")),
+            ({"group": np.zeros(24)}, r"group: should be text \[N\], not float64 \[24\]"),
+            ({"index": np.zeros(24)}, r"index: should be integers \[N\]"),
+            ({"label": np.full(24, 2)}, "label: not all values are 0 or 1"),
+            ({"label": np.zeros(3, np.uint8)}, "label: has 3 samples, group has 24"),
+            ({"percentile_student": np.full(24, np.nan)}, "percentile_student: not all values are finite"),
+            ({"input": np.zeros((24, 1, 9, 7))}, r"input: should be uint8 \[N, C, H, W\] .*, not float64"),
+            ({"input": np.zeros((24, 2, 9, 7), np.uint8)}, "input: should be uint8 .* of 1 or 3 channels"),
+            ({"reconstruction_student": np.zeros((24, 9, 7), np.uint8)}, "reconstruction_student: should be uint8"),
+            ({"reconstruction_student": np.zeros((24, 1, 2, 2), np.uint8)}, "reconstruction_student: of shape .* is"),
+        ],
+    )
+    def test_arrays_of_another_kind_are_named(self, run, change, said):
+        changed = {**make_samples(), **change}
+        run.write_samples({name: values for name, values in changed.items() if values is not None})
+        with pytest.raises(InputError, match=f"samples.npz: {said}"):
+            run.samples()
 
     def test_damage_and_objects_are_named(self, run):
         with pytest.raises(TypeError, match="input: samples are numbers"):
@@ -379,6 +494,47 @@ class TestResult:
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("place", "value", "said"),
+        [
+            ("schema", SCHEMA + 1, "schema 2, known here: 1"),
+            ("verdict", UNCLEAR, f"verdict '{UNCLEAR}' does not follow"),
+            ("kd_gain_ci95", [0.1], "kd_gain_ci95.1: missing"),
+            ("kd_gain_ci95", [float("nan"), 1], "kd_gain_ci95.0: .*finite number, not nan"),
+            ("student.auroc", float("inf"), "student.auroc: .*finite number, not inf"),
+            ("student.auroc", "nan", "student.auroc: .*finite number, not nan"),
+            ("student.auroc", 1e308, "student: an AUROC and its interval should be between 0 and 1"),
+            ("student.auroc_ci95", [-1e308, 1], "student: an AUROC and its interval should be between 0 and 1"),
+            ("student.macs", 10**400, "student.macs: .*smaller integer"),
+            ("strategy.options.epochs", 10**400, "strategy.options.epochs: .*smaller integer"),
+            ("counters.thop", 3, "counters.thop: "),
+            ("counters.thop", {}, "counters.thop.macs: missing"),
+            ("counters.thop.macs", "3", "counters.thop.macs: .*integer, not '3'"),
+            ("counters.thop.operators", [], "counters.thop.operators: "),
+            ("counters.thop.operators.conv", None, "counters.thop.operators.conv: .*integer, not null"),
+            ("teacher_counters.torch.other_ops", "x", "teacher_counters.torch.other_ops: .*integer, not 'x'"),
+            ("counters.uncounted", 3, "counters.uncounted: "),
+            ("teacher_counters.uncounted.tanh", "x", "teacher_counters.uncounted.tanh: .*integer, not 'x'"),
+        ],
+    )
+    def test_a_wrong_value_is_named_with_its_place(self, run, place, value, said):
+        plain = to_json(make_result())
+        *above, key = place.split(".")
+        inner = plain
+        for one in above:
+            inner = inner[one]
+        inner[key] = value
+        path = run.path / "result.json"
+        path.write_text(json.dumps(plain))
+        with pytest.raises(InputError, match=f"result.json: not a result of this version: {said}") as caught:
+            run.result()
+        assert "\n" not in str(caught.value)
+
+    def test_half_a_surrogate_pair_is_refused(self, run):
+        (run.path / "result.json").write_text('{"recipe": "\\ud800"}')
+        with pytest.raises(InputError, match=r"result.json: not JSON: .*surrogates not allowed"):
+            run.result()
+
     def test_a_result_that_is_no_json_is_not_written(self, run):
         wrong = Result(**{**vars(RESULT), "kd_gain": float("nan")})
         with pytest.raises(ValueError, match="not JSON compliant"):
@@ -386,10 +542,44 @@ class TestResult:
         assert files(run.path) == []
 
 
+ENVIRONMENT = {
+    "libraries": {"torch": "2.6.0"},
+    "threads": 1,
+    "device": "cpu",
+    "plans": {"stage 1": plans.as_json(plans.Plan("bf16", measured_ms=(("fp32 contiguous", 2.0),)))},
+}
+
+
 def test_the_environment_comes_back(run):
     assert run.environment() == {}
-    run.write_environment({"threads": 1, "plans": {"a": {"b": [1]}}})
-    assert run.environment() == {"threads": 1, "plans": {"a": {"b": [1]}}}
+    run.write_environment(ENVIRONMENT)
+    assert run.environment() == ENVIRONMENT
+
+
+def test_the_plans_of_an_environment_are_the_engines():
+    assert rundir._Plan.model_fields.keys() == {field.name for field in dataclasses.fields(plans.Plan)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(({name: None}, f"{name}: ") for name in ("threads", "device", "plans")),
+        *(({"threads": value}, f"threads: .*, not {shown}") for value, shown in ((True, "true"), (0, 0), (1025, 1025))),
+        ({"threads": "x"}, "threads: .*integer, not 'x'"),
+        ({"device": "tpu"}, "device: .*'cpu' or 'cuda', not 'tpu'"),
+        ({"plans": []}, "plans: "),
+        ({"plans": {"stage 1": 3}}, "plans.stage 1: "),
+        ({"plans": {"stage 1": {}}}, "plans.stage 1.measured_ms: missing"),
+        ({"plans": {"stage 1": {"measured_ms": {}, "speed": 1}}}, "plans.stage 1.speed: unknown key"),
+        ({"plans": {"stage 1": {"measured_ms": {}, "precision": "fp8"}}}, "plans.stage 1.precision: .*not 'fp8'"),
+        ({"plans": {"stage 1": {"measured_ms": {}, "folded": "no"}}}, "plans.stage 1.folded: .*not 'no'"),
+        ({"plans": {"stage 1": {"measured_ms": {"a": None}}}}, "plans.stage 1.measured_ms.a: .*number, not null"),
+    ],
+)
+def test_a_damaged_environment_is_named_with_its_place(run, change, said):
+    run.write_environment({**ENVIRONMENT, **change})
+    with pytest.raises(InputError, match=rf"its environment\.json is damaged; start over with --fresh: {said}"):
+        run.environment()
 
 
 def test_a_recipe_that_is_missing_or_damaged_is_named(run):
@@ -411,7 +601,7 @@ def test_a_run_is_reported_when_both_forms_are_there(run):
 def test_the_contracts_file_names(run):
     run.write_recipe("a: 1")
     run.write_environment({})
-    run.add_history({"arm": "a"})
+    run.add_history(history_row())
     run.write_scores({"labels": np.zeros(1)})
     run.write_result(RESULT)
     run.write_report("", "")

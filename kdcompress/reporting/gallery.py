@@ -56,23 +56,10 @@ class Panel:
 def gallery(record: RunRecord) -> tuple[Panel, ...]:
     """Return the panels of a run, the most wrongly scored samples first; none where it shows no images."""
     samples = record.samples
-    if not samples or not _fitting(samples):
+    if not samples:
         return ()
     groups = [name for name in TITLES if (samples["group"] == name).any()]
     return tuple(_panel(record.result, name, samples, np.flatnonzero(samples["group"] == name)) for name in groups)
-
-
-def _fitting(samples: Mapping[str, np.ndarray]) -> bool:
-    if not {"group", "index", "label", "input"} <= samples.keys():
-        return False
-    images = [values for name, values in samples.items() if name == "input" or name.startswith("reconstruction_")]
-    return (
-        len({len(values) for values in samples.values()}) == 1
-        and len({values.shape for values in images}) == 1
-        and all(values.dtype == np.uint8 for values in images)
-        and images[0].ndim == 4
-        and images[0].shape[1] in (1, 3)
-    )
 
 
 def _panel(result: Result, group: str, samples: Mapping[str, np.ndarray], places: np.ndarray) -> Panel:

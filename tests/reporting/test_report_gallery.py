@@ -85,22 +85,8 @@ def test_the_most_wrongly_scored_come_first_on_the_page():
     assert all(re.search(r'alt="[^"]+ sample #\d+, (normal|anomaly)"', one) for one in pictures)
 
 
-def broken(**changes):
-    return {name: values for name, values in {**make_samples(), **changes}.items() if values is not None}
-
-
-@pytest.mark.parametrize(
-    "samples",
-    [
-        {},
-        broken(input=None),
-        broken(label=np.zeros(3, np.uint8)),
-        broken(reconstruction_student=np.zeros((24, 1, 2, 2), np.uint8)),
-        broken(input=np.zeros((24, 1, 9, 7), np.float32)),
-    ],
-)
-def test_without_samples_or_with_ones_that_do_not_fit_the_section_is_left_out(samples):
-    record = make_record(samples=samples)
+def test_without_samples_the_section_is_left_out():
+    record = make_record(samples={})
     assert gallery(record) == ()
     page = html(record)
     assert "What they see" not in page
