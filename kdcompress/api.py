@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdcompress import bundle, recipe
+from kdcompress import bundle, library, recipe
 from kdcompress import plugins as plug_ins
 from kdcompress.errors import InputError
 from kdcompress.pipeline import run
@@ -45,8 +45,8 @@ def distill(
     if source is not None and not isinstance(source, str | Path | Mapping):
         raise InputError(f"recipe: expected a path, a name or a mapping, not {source!r:.80}")
     if isinstance(source, str | Path):
-        path = recipe.find(str(source))
-        plain, where = recipe.read(path), str(path)
+        path = library.find(str(source))
+        plain, where = library.read(path), str(path)
         plain.setdefault("name", path.stem)
     else:
         plain, where = dict(source or {}), "recipe"

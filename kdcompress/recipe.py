@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +13,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdcompress import document, plugins, signature
-from kdcompress.errors import InputError, RecipeError, near, unknown
+from kdcompress.errors import InputError, RecipeError, unknown
+from kdcompress.library import exists, find, read
 
 TRAINING_BITS = 2
 """Raised whenever training would give other bits for the same recipe."""
 
-DEFAULT = "digits"
 SIZES = ("width", "macs_ratio", "macs", "params")
 """The ways of saying how large a student is."""
 
@@ -180,40 +179,6 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def shipped() -> dict[str, Path]:
-    """Return the shipped recipes by name."""
-    folder = Path(str(resources.files("kdcompress.recipes")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def find(name: str) -> Path:
-    """Return the file of a recipe given by path or by the name of a shipped one.
-
-    Raises:
-        InputError: where there is neither.
-    """
-    path = Path(name)
-    if _is(path.is_file):
-        return path
-    if _is(path.is_dir) and name and name not in shipped():
-        raise InputError(f"{name}: a folder, not a recipe{near(str(path), map(str, path.glob('*.y*ml')))}")
-    if path.suffix in {".yaml", ".yml"}:
-        beside = {one.name: one for one in path.parent.glob("*.y*ml")} if _is(path.parent.is_dir) else {}
-        raise InputError(f"{name}: no such recipe file{near(path.name, beside)}")
-    recipes = shipped()
-    if name not in recipes:
-        raise InputError(unknown("recipe", name, recipes) + "; or give the path of a .yaml file")
-    return recipes[name]
-
-
-def _is(question: Callable[[], bool]) -> bool:
-    """Ask about a path that may be none at all: too long, with a null byte, in a closed folder."""
-    try:
-        return question()
-    except (OSError, ValueError):
-        return False
-
-
 def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugin] = ()) -> Recipe:
     """Read a recipe by path or name, with ``KEY=VALUE`` overrides, and check its structure.
 
@@ -233,24 +198,6 @@ def wanting(recipe: Recipe, given: Sequence[plugins.Plugin]) -> Recipe:
     """Return a recipe that also wants the plug-ins that were given with it."""
     wanted = tuple(Wanted(file=str(one.path), sha256=one.origin.sha256) for one in given)
     return recipe.model_copy(update={"plugins": (*recipe.plugins, *wanted)})
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; duplicate keys are an error.
-
-    Raises:
-        RecipeError: where it does not parse, with line and column.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(str(path), [f"cannot read it: {error.strerror or error}"]) from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(str(path), [f"not a text file in UTF-8: byte {error.start} is none"]) from error
-    plain = document.parse(text, str(path))
-    if not isinstance(plain, dict):
-        raise RecipeError(str(path), ["expected a mapping of keys such as data, teacher, student"])
-    return plain
 
 
 def overridden(plain: Mapping[str, Any], overrides: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
@@ -296,13 +243,13 @@ def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
     teacher = plain.get("teacher")
     if isinstance(teacher, dict) and isinstance(teacher.get("bundle"), str):
         near_by = Path(where).parent / teacher["bundle"]
-        return {**plain, "teacher": {**teacher, "bundle": str(near_by)}} if _is(near_by.is_file) else dict(plain)
+        return {**plain, "teacher": {**teacher, "bundle": str(near_by)}} if exists(near_by.is_file) else dict(plain)
     if not isinstance(teacher, dict) or not isinstance(teacher.get("recipe"), str) or "bundle" in teacher:
         return dict(plain)
     parts = ("architecture", "strategy")
     beside = Path(where).parent / teacher["recipe"]
     try:
-        path = find(str(beside) if _is(beside.is_file) else teacher["recipe"])
+        path = find(str(beside) if exists(beside.is_file) else teacher["recipe"])
     except InputError:
         if all(isinstance(teacher.get(part), dict) and "name" in teacher[part] for part in parts):
             return dict(plain)

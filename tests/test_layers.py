@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "kdcompress"
 LAYERS = [
     {"errors"},
     {"registry", "seeding", "signals", "document"},
-    {"signature", "results", "plugins"},
+    {"signature", "results", "plugins", "library"},
     {"recipe"},
     {"rundir"},
     {"types"},
@@ -95,7 +95,8 @@ def test_a_library_stays_where_it_belongs(library, allowed):
 
 
 @pytest.mark.parametrize(
-    "name", ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting", "plugins"]
+    "name",
+    ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting", "plugins", "library"],
 )
 def test_what_must_start_fast_does_not_import_torch(name):
     paths = [path for path in MODULES if unit(path) == name]

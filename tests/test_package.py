@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import kdcompress
-from kdcompress import recipe as recipes
+from kdcompress import library
 
 ROOT = Path(__file__).parent.parent
 SETUP = configparser.ConfigParser()
@@ -26,8 +26,8 @@ def test_every_folder_with_code_is_in_the_list_of_packages():
 
 
 def test_every_shipped_recipe_is_found_by_name():
-    assert set(recipes.shipped()) == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
-    assert recipes.DEFAULT in recipes.shipped()
+    assert set(library.shipped()) == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert library.DEFAULT in library.shipped()
 
 
 def test_pre_commit_runs_the_versions_of_the_test_extra():
@@ -41,7 +41,7 @@ def test_pre_commit_runs_the_versions_of_the_test_extra():
 
 def test_what_is_imported_is_declared():
     declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in lines("options", "install_requires")}
-    spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+    spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
     imports = set()
     for path in (ROOT / "kdcompress").rglob("*.py"):
         if "contracts" in path.parts:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kdcompress import library
 from kdcompress import recipe as recipes
 from kdcompress.errors import InputError, RecipeError
-from kdcompress.recipe import Recipe, Ref, digest, find, load, parse, shipped
+from kdcompress.library import find, shipped
+from kdcompress.recipe import Recipe, Ref, digest, load, parse
 from kdcompress.resolve import resolve
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -49,7 +51,7 @@ class TestShipped:
         lines = [line[2:] for line in head[0].splitlines()]
         assert lines[0].endswith(".")
         (command,) = [line for line in lines if line.startswith("kdcompress ")]
-        name = path.stem if path.stem != recipes.DEFAULT else ""
+        name = path.stem if path.stem != library.DEFAULT else ""
         words = command.split()
         assert words[1] in {"distill", "benchmark", "search"}
         assert (words[2:3] or [""]) == [name]

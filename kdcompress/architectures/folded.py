@@ -42,7 +42,7 @@ class FoldedConv2d(nn.Conv2d):
         folded = F.pixel_unshuffle(F.pad(x, (1, right, 1, bottom)), 2)
         # [O, C, 2 y + v, 2 x + u] to [O, C (v, u), y, x]: v and u are now channels.
         weight = self.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(0, 1, 3, 5, 2, 4)
-        return F.conv2d(folded, weight.flatten(1, 3), self.bias, groups=self.groups)
+        return F.conv2d(folded, weight.flatten(1, 3), self.bias)
 
 
 class FoldedConvTranspose2d(nn.ConvTranspose2d):
@@ -54,10 +54,9 @@ class FoldedConvTranspose2d(nn.ConvTranspose2d):
             weight = self.weight.flatten(1).unflatten(0, (self.groups, -1))
             found: Tensor = by_groups(x.flatten(1), weight).unflatten(1, (self.out_channels, *self.kernel_size))
         elif output_size is None and _halves(self):
-            # [G C, O, 2 y + v, 2 x + u] to [G O (v, u), C, y, x], the taps turned round: a convolution walks backwards.
-            weight = self.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(0, (self.groups, -1))
-            weight = weight.permute(0, 2, 4, 6, 1, 3, 5).flatten(0, 3).flip(2, 3)
-            unfolded = F.pixel_shuffle(F.conv2d(x, weight, padding=1, groups=self.groups), 2)
+            # [C, O, 2 y + v, 2 x + u] to [O (v, u), C, y, x], the taps turned round: a convolution walks backwards.
+            weight = self.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(1, 3, 5, 0, 2, 4)
+            unfolded = F.pixel_shuffle(F.conv2d(x, weight.flatten(0, 2).flip(2, 3), padding=1), 2)
             height, width = (2 * side + odd for side, odd in zip(x.shape[2:], self.output_padding, strict=True))
             found = unfolded[:, :, 1 : 1 + height, 1 : 1 + width]
         else:
@@ -67,7 +66,8 @@ class FoldedConvTranspose2d(nn.ConvTranspose2d):
 
 def _halves(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    return shape == ((4, 4), (2, 2), (1, 1), (1, 1)) and layer.padding_mode == "zeros"
+    # Measured, a grouped convolution gains nothing from it.
+    return shape == ((4, 4), (2, 2), (1, 1), (1, 1)) and layer.padding_mode == "zeros" and layer.groups == 1
 
 
 _FOLDED: dict[type[nn.Module], type[nn.Module]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kdcompress import library
 from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
@@ -27,7 +28,7 @@ from kdcompress.strategies import STRATEGIES
 def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
     """Check a recipe without running it: every problem is named, with its file and key."""
     parsed = options.parsed(recipe, overrides, plugins, options=not syntax)
-    where = str(recipes.find(recipe))
+    where = str(library.find(recipe))
     if syntax:
         _check_names(admitted(parsed, where), where)
     else:

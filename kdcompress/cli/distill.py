@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from kdcompress import recipe as recipes
+from kdcompress import library
 from kdcompress.cli import options
 from kdcompress.plugins import Plugin
 
 
 @click.command()
-@click.argument("recipe", default=recipes.DEFAULT)
+@click.argument("recipe", default=library.DEFAULT)
 @options.overrides
 @options.out("runs")
 @options.device
@@ -44,7 +44,7 @@ def command(
     from kdcompress.results import to_json
 
     with Display(silent=quiet) as display:
-        done = run(parsed, out, where=str(recipes.find(recipe)), device=device, fresh=fresh, observe=display.observe)
+        done = run(parsed, out, where=str(library.find(recipe)), device=device, fresh=fresh, observe=display.observe)
     if as_json:
         click.echo(json.dumps(to_json(done.result), indent=1))
     elif not quiet:

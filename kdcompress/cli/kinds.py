@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdcompress import recipe as recipes
+from kdcompress import library
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
 from kdcompress.errors import InputError, unknown
@@ -47,5 +47,5 @@ def kind_of(name: str) -> str:
 def described(kind: str) -> dict[str, str]:
     """Return the names of a kind with their one-line descriptions."""
     if kind == "recipes":
-        return {name: str(recipes.read(path).get("description", "")) for name, path in recipes.shipped().items()}
+        return {name: str(library.read(path).get("description", "")) for name, path in library.shipped().items()}
     return {name: REGISTRIES[kind].describe(name) for name in REGISTRIES[kind]}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kdcompress import plugins as plug_ins
-from kdcompress import recipe as recipes
 from kdcompress.errors import RecipeError
 from kdcompress.plugins import Plugin
+
+if TYPE_CHECKING:
+    from kdcompress.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,12 +56,14 @@ def _load(context: click.Context, parameter: click.Parameter, files: tuple[str, 
     return tuple(plug_ins.load(file) for file in files)
 
 
-def parsed(recipe: str, overrides: Sequence[str], plugins: Sequence[Plugin], *, options: bool = True) -> recipes.Recipe:
+def parsed(recipe: str, overrides: Sequence[str], plugins: Sequence[Plugin], *, options: bool = True) -> Recipe:
     """Read a recipe; where its structure is wrong, what is wrong with its options is said too.
 
     Raises:
         RecipeError: with every problem found.
     """
+    from kdcompress import recipe as recipes
+
     try:
         return recipes.load(recipe, overrides, plugins)
     except RecipeError as error:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from kdcompress import recipe as recipes
-from kdcompress import signature
+from kdcompress import library, signature
 from kdcompress.cli import options
 from kdcompress.cli.kinds import REGISTRIES, kind_of
 from kdcompress.plugins import Plugin
@@ -22,7 +21,7 @@ def command(kind: str, name: str, plugins: tuple[Plugin, ...]) -> None:
     """Show the options, defaults and documentation of one thing, or the text of a recipe."""
     kind = kind_of(kind)
     if kind == "recipes":
-        click.echo(recipes.find(name).read_text(encoding="utf-8"), nl=False)
+        click.echo(library.find(name).read_text(encoding="utf-8"), nl=False)
         return
     thing: Any = REGISTRIES[kind][name]
     # A loss is a record around its function.

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kdcompress.__main__ import main
-from kdcompress.recipe import find
+from kdcompress.library import find
 from kdcompress.rundir import RunDir
 from tests.recipes import TINY
 

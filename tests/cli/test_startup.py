@@ -18,10 +18,11 @@ def test_what_must_start_fast_does_not_load_torch(arguments):
     assert done.stderr == "[]\n"
 
 
-def test_help_does_not_even_load_pydantic():
+@pytest.mark.parametrize(("command", "also"), [("--help", "'rich', 'yaml'"), ("list", "'numpy'")])
+def test_help_and_list_do_not_even_load_pydantic(command, also):
     code = (
         "import sys\nfrom kdcompress.__main__ import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'pydantic', 'numpy', 'rich', 'yaml'} & set(sys.modules)), file=sys.stderr)"
+        f"try:\n    main(['{command}'])\nexcept SystemExit:\n    pass\n"
+        f"print(sorted({{'pydantic', 'numpy', {also}}} & set(sys.modules)), file=sys.stderr)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr == "[]\n"
