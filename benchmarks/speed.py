@@ -91,11 +91,22 @@ def engine(stages: tuple[Stage, ...], student: Pair, teacher: Pair | None, raw: 
     return seconds(fit(stages, student, teacher, raw, device=DEVICE, plan_for=lambda _: plan, seed=0, slot=Forget()))
 
 
-def together(stages: tuple[Stage, ...], count: int, teacher: Pair, raw: Tensor, plan: Plan) -> Iterator[float]:
-    """Train several small students as one and yield the seconds of each epoch."""
+def together(
+    stages: tuple[Stage, ...], count: int, teacher: Pair, raw: Tensor, plan: Plan | None = None
+) -> Iterator[float]:
+    """Train several small students as one and yield the seconds of each epoch; without a plan, the fastest."""
     many = [pair(STUDENT, seed) for seed in range(count)]
     return seconds(
-        fit_batched(stages, many, teacher, raw, device=DEVICE, plan_for=lambda *_: plan, seed=0, slot=Forget())
+        fit_batched(
+            stages,
+            many,
+            teacher,
+            raw,
+            device=DEVICE,
+            plan_for=lambda stage, joint: plan or fastest(joint, stage.batch_size),
+            seed=0,
+            slot=Forget(),
+        )
     )
 
 
@@ -113,14 +124,11 @@ def medians(ways: dict[str, Iterator[float]]) -> dict[str, float]:
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 
-def best(ways: dict[str, float]) -> float:
-    """Return the shortest."""
-    return min(ways.values())
-
-
-def against(name: str, found: dict[str, float], wanted: tuple[float, float], count: int, plan: Plan) -> list[Row]:
+def against(
+    name: str, found: dict[str, float], wanted: tuple[float, float], count: int, plan: Plan | None
+) -> list[Row]:
     """Return the rows of one comparison with both references."""
-    note = f"engine {count / found['engine']:.0f} images/s ({spelled(plan)})"
+    note = f"engine {count / found['engine']:.0f} images/s{f' ({spelled(plan)})' if plan else ''}"
     return [
         row(
             f"{name}, over the {which} reference",
@@ -198,7 +206,7 @@ def frozen_rows() -> list[Row]:
     found = medians(
         {
             "engine": engine(stages, pair(STUDENT), copy.deepcopy(teacher), raw, plan),
-            "ten": together(stages, COUNT, copy.deepcopy(teacher), raw, replace_format(plan)),
+            "ten": together(stages, COUNT, copy.deepcopy(teacher), raw),
             "first": reference.train_frozen(pair(STUDENT), copy.deepcopy(teacher), x, EPOCHS + 1, 2e-3, Way()),
             "tuned": reference.train_frozen(
                 pair(STUDENT), copy.deepcopy(teacher), x, EPOCHS + 1, 2e-3, tuned(pair(TEACHER))
@@ -209,14 +217,9 @@ def frozen_rows() -> list[Row]:
     arithmetic = 3 * macs(Scorer(pair(STUDENT).detector), raw[:1]) * len(raw) / matrix_rate(torch.float32)
     return [
         *against("step 1, one small student", found, (10, 6), len(raw), plan),
-        *against("step 1, ten small students", ten, (25, 15), COUNT * len(raw), replace_format(plan)),
+        *against("step 1, ten small students", ten, (25, 15), COUNT * len(raw), None),
         row("a small student's step over its arithmetic", found["engine"] / arithmetic, "<= 4", f"{spelled(plan)}"),
     ]
-
-
-def replace_format(plan: Plan) -> Plan:
-    """Return the plan of ten students: theirs are folded as they are put side by side."""
-    return Plan(plan.precision, plan.channels_last)
 
 
 def joint_rows() -> list[Row]:
@@ -270,15 +273,9 @@ def scaling_rows() -> list[Row]:
     few, many = images(1024), images(60 * 1024)
     stages = planned(frozen, few, True)
     plan = fastest(pair(STUDENT))
-    small, large = (engine(stages, pair(STUDENT), pair(STUDENT, 9), raw, plan) for raw in (few, many))
-    next(small), next(large)
-    ratios = []
-    for _ in range(3):
-        before = [next(small) for _ in range(3)][1]
-        ratios.append(next(large) / len(many) * len(few) / before)
-        if len(ratios) == 1:
-            next(small)
-    return [row("time per sample, 61,440 over 1,024 samples", statistics.median(ratios), "<= 1.1")]
+    found = medians({f"{len(raw)}": engine(stages, pair(STUDENT), pair(STUDENT, 9), raw, plan) for raw in (few, many)})
+    ratio = found[f"{len(many)}"] / found[f"{len(few)}"] * len(few) / len(many)
+    return [row("time per sample, 61,440 over 1,024 samples", ratio, "<= 1.1", spelled(plan))]
 
 
 def startup_rows() -> list[Row]:
@@ -328,7 +325,10 @@ def main() -> None:
     rows: list[Row] = []
     for name in options.rows:
         print(f"measuring {name}", file=sys.stderr, flush=True)
-        rows += ROWS[name]()
+        found = ROWS[name]()
+        rows += found
+        for one in found:
+            print(f"  {one['name']}: {one['value']} ({one['wanted']}) {one['note']}", file=sys.stderr, flush=True)
     if options.json:
         json.dump({"machine": machine(), "rows": rows}, sys.stdout, indent=1)
         print()

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# As many as a processor without AVX-512 computes at once.
+_FEW = 8
+
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -66,8 +69,9 @@ class FoldedConvTranspose2d(nn.ConvTranspose2d):
 
 def _halves(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    # Measured, a grouped convolution gains nothing from it.
-    return shape == ((4, 4), (2, 2), (1, 1), (1, 1)) and layer.padding_mode == "zeros" and layer.groups == 1
+    # Measured, grouped convolutions gain nothing from it, and those of more channels lose.
+    few = min(layer.in_channels, layer.out_channels) <= _FEW and layer.groups == 1
+    return few and shape == ((4, 4), (2, 2), (1, 1), (1, 1)) and layer.padding_mode == "zeros"
 
 
 _FOLDED: dict[type[nn.Module], type[nn.Module]] = {
@@ -79,7 +83,8 @@ _FOLDED: dict[type[nn.Module], type[nn.Module]] = {
 def folded(module: _Module) -> _Module:
     """Return a twin of a module that shares its weights and buffers: training the one trains the other.
 
-    Layers of exactly ``nn.Conv2d`` and ``nn.ConvTranspose2d`` are folded, all else is as it was.
+    Layers of exactly ``nn.Conv2d`` and ``nn.ConvTranspose2d`` with at most 8 channels on one side are folded; all else
+    is as it was.
     """
     shared = [*module.parameters(), *module.buffers()]
     twin = copy.deepcopy(module, {id(tensor): tensor for tensor in shared})

@@ -55,6 +55,7 @@ def test_over_the_whole_map_it_is_a_linear_map(groups):
         nn.Conv2d(4, 6, 4, 2, 1, dilation=2),
         nn.Conv2d(4, 6, 4, 2, 1, padding_mode="reflect"),
         nn.Conv2d(4, 6, 4, 2, 0),
+        nn.Conv2d(4, 6, 4, 2, 1, groups=2),
         nn.ConvTranspose2d(4, 6, 3, 2, 1),
     ],
 )
