@@ -96,7 +96,8 @@ COURSES = {
 @pytest.mark.parametrize(
     ("build", "norm", "course"),
     [(ede_gan, norm, "two steps") for norm in NORMS]
-    + [(conv_ae, norm, "two steps") for norm in NORMS]
+    + [(conv_ae, "batch", "two steps")]
+    + [pytest.param(conv_ae, norm, "two steps", marks=pytest.mark.slow) for norm in NORMS if norm != "batch"]
     + [(build, "batch", course) for build in (ede_gan, conv_ae) for course in COURSES if course != "two steps"],
 )
 def test_students_end_as_one_by_one(build, norm, course):
