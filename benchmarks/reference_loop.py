@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -73,8 +73,10 @@ class Trainer:
         self.detector = torch.optim.Adam(pair.detector.parameters(), lr=rate, betas=BETAS)
         self.critic = torch.optim.Adam(pair.critic.parameters(), lr=rate, betas=BETAS)
 
-    def step(self, x: Tensor, more: Callable[[dict[str, Tensor]], Tensor] | None = None, *, gan: bool = True) -> None:
-        """Train the critic, then the detector, on one batch."""
+    def step(
+        self, x: Tensor, more: Callable[[dict[str, Tensor]], Tensor] | None = None, *, gan: bool = True
+    ) -> dict[str, Tensor]:
+        """Train the critic, then the detector, on one batch; return what the detector made of it."""
         with self.way.autocast():
             out = self.pair.detector(x)
         if gan:
@@ -90,6 +92,7 @@ class Trainer:
         self.detector.zero_grad()
         loss.backward()
         self.detector.step()
+        return {name: value.detach() for name, value in out.items()}
 
     def schedule(self, progress: float) -> None:
         """Let the learning rates fall along half a cosine."""
@@ -97,7 +100,9 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def epochs(x: Tensor, count: int, way: Way, trainers: list[Trainer], step: Callable[[Tensor], None]) -> Iterator[float]:
+def epochs(
+    x: Tensor, count: int, way: Way, trainers: list[Trainer], step: Callable[[Tensor], object]
+) -> Iterator[float]:
     """Train for some epochs and yield the seconds of each."""
     loader = DataLoader(TensorDataset(x), batch_size=BATCH, shuffle=True, drop_last=True)
     for epoch in range(count):
@@ -115,9 +120,7 @@ def train_alone(pair: Pair, x: Tensor, count: int, rate: float, way: Way) -> Ite
     return epochs(x, count, way, [trainer], trainer.step)
 
 
-def train_frozen(
-    student: Pair, teacher: Pair, x: Tensor, count: int, rate: float, way: Way, *, gan: bool = False
-) -> Iterator[float]:
+def train_frozen(student: Pair, teacher: Pair, x: Tensor, count: int, rate: float, way: Way) -> Iterator[float]:
     """Step 1: the student learns from the frozen teacher."""
     trainer = Trainer(student, rate, way)
     frozen = teacher.detector.eval().to(memory_format=way.memory_format)
@@ -125,7 +128,7 @@ def train_frozen(
     def step(batch: Tensor) -> None:
         with torch.no_grad(), way.autocast():
             target = frozen(batch)
-        trainer.step(batch, lambda out: distillation_loss(out, target), gan=gan)
+        trainer.step(batch, lambda out: distillation_loss(out, target), gan=False)
 
     return epochs(x, count, way, [trainer], step)
 
@@ -137,18 +140,7 @@ def train_joint(
     trainers = [Trainer(student, rate, way), Trainer(teacher, teacher_rate, way)]
 
     def step(batch: Tensor) -> None:
-        with torch.no_grad(), way.autocast():
-            target = teacher.detector(batch)
+        target = trainers[1].step(batch)
         trainers[0].step(batch, lambda out: distillation_loss(out, target))
-        trainers[1].step(batch)
 
     return epochs(x, count, way, trainers, step)
-
-
-def score(detector: nn.Module, x: Tensor) -> Tensor:
-    """Return the anomaly scores [N], in float32 and eval mode."""
-    detector.eval()
-    with torch.no_grad():
-        return torch.cat(
-            [detector.score_outputs(batch, detector(batch)) for (batch,) in DataLoader(TensorDataset(x), 64)]
-        )

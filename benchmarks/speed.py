@@ -12,14 +12,11 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import reference_loop as reference
@@ -33,6 +30,7 @@ from kdcompress.engine.batched import fit_batched
 from kdcompress.engine.events import EpochDone, Event
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
+from kdcompress.environment import describe
 from kdcompress.profiling.counters import macs
 from kdcompress.profiling.latency import latency_ms
 from kdcompress.stage import Stage, fed
@@ -71,19 +69,21 @@ def images(count: int) -> Tensor:
     return torch.randint(0, 256, (count, *IMAGE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def fastest(one: Pair, batch_size: int = reference.BATCH) -> Plan:
-    """Return how the engine would train a pair on this machine."""
+def chosen(one: Pair, batch_size: int, channels_last: plans.Switch, fold: plans.Switch) -> Plan:
+    """Return how the engine would train a pair on this machine, with the choice that it is left."""
     x = one.detector.prepare(images(batch_size))
     one.detector.train()
-    return plans.choose(one, x, precision="auto", channels_last="auto", fold="auto", known=KNOWN)
+    return plans.choose(one, x, precision="auto", channels_last=channels_last, fold=fold, known=KNOWN)
+
+
+def fastest(one: Pair, batch_size: int = reference.BATCH) -> Plan:
+    """Return how the engine would train a pair on this machine."""
+    return chosen(one, batch_size, "auto", "auto")
 
 
 def tuned(one: Pair) -> Way:
     """Return the tuned reference's way: channels-last, in bfloat16 where that is faster."""
-    x = one.detector.prepare(images(reference.BATCH))
-    one.detector.train()
-    chosen = plans.choose(one, x, precision="auto", channels_last=True, fold=False, known=KNOWN)
-    return Way(torch.channels_last, chosen.precision == "bf16")
+    return Way(torch.channels_last, chosen(one, reference.BATCH, True, False).precision == "bf16")
 
 
 def engine(stages: tuple[Stage, ...], student: Pair, teacher: Pair | None, raw: Tensor, plan: Plan) -> Iterator[float]:
@@ -304,16 +304,9 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
 
 def machine() -> dict[str, Any]:
     """Return what was computed on."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return {
-        "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+    found = describe(DEVICE, torch.get_num_threads())
+    kept = ("processor", "cpu_capability", "cpus", "threads", "python")
+    return {**{key: found[key] for key in kept}, "torch": found["libraries"]["torch"]}
 
 
 def main() -> None:

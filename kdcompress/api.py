@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kdcompress import bundle, library, recipe
 from kdcompress import plugins as plug_ins
 from kdcompress.errors import InputError
@@ -18,7 +20,7 @@ def distill(
     source: str | Path | Mapping[str, Any] | None = None,
     *,
     out: str | Path = "runs",
-    device: object = "auto",
+    device: str | torch.device = "auto",
     fresh: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
     **sections: Any,  # noqa: ANN401
