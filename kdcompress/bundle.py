@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from kdcompress import __version__, plugins
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import BundleError, InputError, unknown
+from kdcompress.product import built
 from kdcompress.rundir import write_atomic
-from kdcompress.signature import arguments, keys, problems
+from kdcompress.signature import keys, problems
 from kdcompress.types import Detector, Pair
 
 FORMAT = 1
@@ -79,12 +80,7 @@ def build(architecture: str, options: dict[str, Any], input_shape: tuple[int, ..
     """Build a pair with weights that depend on the seed alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _built(architecture, options, input_shape)
-
-
-def _built(architecture: str, options: dict[str, Any], input_shape: tuple[int, ...]) -> Pair:
-    maker = ARCHITECTURES[architecture]
-    return maker(input_shape, **arguments(maker, options))
+        return built(ARCHITECTURES, Pair, architecture, options, input_shape)
 
 
 def save(path: Path, manifest: Manifest, pair: Pair) -> str:
@@ -182,7 +178,7 @@ def _check_shapes(manifest: Manifest, tensors: dict[str, Tensor]) -> None:
     """
     try:
         with torch.device("meta"):
-            pair = _built(manifest.architecture, manifest.options, manifest.input_shape)
+            pair = built(ARCHITECTURES, Pair, manifest.architecture, manifest.options, manifest.input_shape)
     except RuntimeError:
         return  # a plug-in that looks at values while it is built; filling its real tensors compares them too
     parts = pair.parts() if manifest.critic else {"detector": pair.detector}

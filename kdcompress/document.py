@@ -39,14 +39,24 @@ def overridden(plain: Any, override: str) -> Any:  # noqa: ANN401
         RecipeError: where the override is not ``KEY=VALUE``, or its key leads nowhere.
     """
     key, equals, text = override.partition("=")
-    path = key.split(".")
-    if not equals or not all(path):
+    if not equals or not all(key.split(".")):
         raise RecipeError(f"--set {override}", ["expected KEY=VALUE, e.g. data.normal_class=8"])
-    value = parse(text, f"--set {override}")
+    return replaced(plain, key, parse(text, f"--set {override}"), f"--set {override}")
+
+
+def replaced(plain: Any, key: str, value: Any, where: str) -> Any:  # noqa: ANN401
+    """Return a copy with a value in the place that a dotted key names.
+
+    Raises:
+        RecipeError: where the key leads nowhere.
+    """
+    path = key.split(".")
+    if not all(path):
+        raise RecipeError(where, ["expected keys joined by dots, e.g. data.normal_class"])
     try:
         return _replaced(plain, path, value)
     except LookupError as error:
-        raise RecipeError(f"--set {override}", [str(error.args[0])]) from None
+        raise RecipeError(where, [str(error.args[0])]) from None
 
 
 def _replaced(place: Any, path: list[str], value: Any) -> Any:  # noqa: ANN401

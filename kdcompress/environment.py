@@ -40,6 +40,12 @@ def describe(device: torch.device, threads: int, plugins: Mapping[str, str | Non
     }
 
 
+def machine(environment: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return the part of an environment that decides about time."""
+    named = {key: environment[key] for key in ("processor", "cpu_capability", "cpus", "threads", "device_name")}
+    return {**named, "torch": environment["libraries"]["torch"]}
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []

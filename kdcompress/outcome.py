@@ -112,6 +112,7 @@ def result(
     stages: Mapping[str, tuple[StageScore, ...]],
     planned: Planned,
     seconds: Seconds,
+    machine: dict[str, str | int],
 ) -> Result:
     """Put together what a run found; the mappings have an entry for each arm there is."""
     rate = recipe.evaluation.false_positive_rate
@@ -152,6 +153,7 @@ def result(
         teacher_counters=counters_json(profiles["teacher"]) if teacher is not None else {},
         protocol=Protocol(wanted_false_positive_rate=rate),
         seconds=seconds,
+        machine=machine,
         version=__version__,
     )
 

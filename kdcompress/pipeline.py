@@ -19,16 +19,16 @@ from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
 from kdcompress.engine.events import Event, LeftOut, Phase
 from kdcompress.engine.plan import device_for
-from kdcompress.environment import describe
+from kdcompress.environment import describe, machine
 from kdcompress.errors import BundleError, InputError, RecipeError
 from kdcompress.outcome import Scored
 from kdcompress.planning import Planned, plan
+from kdcompress.product import built
 from kdcompress.recipe import Recipe, Ref, Student
 from kdcompress.reporting.files import write_run
 from kdcompress.resolve import admitted, resolve
 from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
-from kdcompress.signature import arguments
 from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
 from kdcompress.training import Course, Observe, seconds, train
@@ -120,6 +120,32 @@ def check(recipe: Recipe, where: str) -> None:
     planned_for(recipe, "", data, given, where)
 
 
+def run_teacher(recipe: Recipe, root: Path, *, where: str, device: str, observe: Observe = silent) -> None:
+    """Train the teacher that a recipe says, so that runs which share it find it; nothing where it has none to train."""
+    own = teacher_recipe(resolve_written(recipe, where)[0])
+    if own is not None:
+        run(own, root, device=device, wait=True, observe=lambda _, event: observe("teacher", event))
+
+
+def digests(recipe: Recipe, where: str, *, check: bool) -> tuple[str, str | None]:
+    """Return the digest of a recipe's run, and that of the run that trains its teacher, if there is one.
+
+    Args:
+        recipe: as it was written.
+        where: its file, for messages.
+        check: also plan the run, to find what does not fit.
+
+    Raises:
+        InputError: with what is wrong.
+    """
+    recipe, given, data = _inputs(recipe, where)
+    if check:
+        planned_for(recipe, "", data, given, where)
+    own, hashed = teacher_recipe(recipe), data.digest()
+    digest = recipes.digest(recipe, hashed, given.manifest.sha256 if given else "")
+    return digest, recipes.digest(resolve(own, where), hashed, "") if own is not None else None
+
+
 def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClassData]:
     """Return what a run starts from: the resolved recipe, the teacher's bundle if it names one, and the data."""
     recipe, given = resolve_written(recipe, where)
@@ -131,8 +157,7 @@ def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClass
 
 def load_data(ref: Ref) -> OneClassData:
     """Load the data that a recipe names."""
-    build = DATASETS[ref.name]
-    return build(**arguments(build, ref.options))
+    return built(DATASETS, OneClassData, ref.name, ref.options)
 
 
 def resolve_written(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None]:
@@ -260,6 +285,7 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
         stages,
         planned,
         Seconds(taught_for, spent, taught_for + sum(spent.values()) + time.perf_counter() - started),
+        machine(rundir.environment()),
     )
     return _finish(rundir, result, bundles, scores, data)
 

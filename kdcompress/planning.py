@@ -11,10 +11,10 @@ from torch import Tensor
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data.one_class import OneClassData
+from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
 from kdcompress.recipe import Recipe, Ref
 from kdcompress.results import Target
-from kdcompress.signature import arguments
 from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.students.width import solve
@@ -82,9 +82,8 @@ def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
 
 
 def _meta(architecture: str, options: dict[str, Any], raw: Tensor) -> Pair:
-    build = ARCHITECTURES[architecture]
     with torch.device("meta"):
-        return build(tuple(raw.shape[1:]), **arguments(build, options))
+        return built(ARCHITECTURES, Pair, architecture, options, tuple(raw.shape[1:]))
 
 
 def _macs(pair: Pair, raw: Tensor) -> int:
@@ -95,5 +94,4 @@ def _stages(
     ref: Ref | None, student: Interface, teacher: Interface | None
 ) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
     assert ref is not None, "a resolved recipe has a strategy"
-    build = STRATEGIES[ref.name]
-    return fed(build(student, teacher, **arguments(build, ref.options)), student, teacher)
+    return fed(built(STRATEGIES, tuple[Stage, ...], ref.name, ref.options, student, teacher), student, teacher)

@@ -54,9 +54,15 @@ def loaded() -> tuple[Plugin, ...]:
     return tuple(_LOADED)
 
 
-def owner(kind: str, name: str) -> Origin | None:
+def source(kind: str, name: str) -> Plugin | None:
     """Return the plug-in that registered a name of a kind; None for a built-in."""
-    return next((one.origin for one in _LOADED if (kind, name) in one.registered), None)
+    return next((one for one in _LOADED if (kind, name) in one.registered), None)
+
+
+def owner(kind: str, name: str) -> Origin | None:
+    """Return the name and hash of the plug-in that registered a name of a kind; None for a built-in."""
+    found = source(kind, name)
+    return found.origin if found is not None else None
 
 
 def load(file: str | Path) -> Plugin:
@@ -120,13 +126,15 @@ def admit(wanted: Sequence[tuple[str, str | None]], where: str) -> tuple[Plugin,
     A plug-in that is loaded already serves if it is the same file, or another one of the same name.
 
     Raises:
-        RecipeError: with every plug-in that is not there, not allowed, or has another content than wanted.
+        RecipeError: with every plug-in that is not there, not allowed, or has another content than wanted, and every
+            folder in ``KDCOMPRESS_PLUGINS`` from which nothing can be loaded.
     """
     found, problems = [], []
+    usable, useless = _folders()
     for index, (file, sha256) in enumerate(wanted):
         path = _resolved(Path(where).parent / file)
         plugin = _served(path, sha256)
-        if plugin is None and _allowed(path) and path.is_file():
+        if plugin is None and _there(path) and any(path.is_relative_to(folder) for folder in usable):
             plugin = load(path)
         if plugin is None:
             problems.append(f"plugins.{index}: {_wanting(file, path, sha256)}")
@@ -135,7 +143,8 @@ def admit(wanted: Sequence[tuple[str, str | None]], where: str) -> tuple[Plugin,
         else:
             found.append(plugin)
     if problems:
-        raise RecipeError(where, problems)
+        # What the variable names in vain is said where something is missing: else it does no harm.
+        raise RecipeError(where, [*problems, *useless])
     return tuple(found)
 
 
@@ -148,18 +157,46 @@ def _served(path: Path, sha256: str | None) -> Plugin | None:
     return next((one for test in tests for one in _LOADED if test(one)), None)
 
 
-def _allowed(path: Path) -> bool:
-    """Say whether a file lies in a folder from which the user lets recipes load."""
-    folders = [_resolved(one) for one in os.environ.get(FOLDERS, "").split(os.pathsep) if one]
-    return any(path.is_relative_to(folder) for folder in folders)
+def _folders() -> tuple[list[Path], list[str]]:
+    """Return the folders from which the user lets recipes load, and those that he names in vain, with the reason."""
+    usable, useless = [], []
+    for named in filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)):
+        if why := _useless(named):
+            useless.append(f"{FOLDERS}: '{named}' {why}")
+        else:
+            usable.append(_resolved(named))
+    return usable, useless
+
+
+def _useless(named: str) -> str:
+    """Say why recipes cannot load from a folder; an empty string where they can."""
+    try:
+        folder = Path(named).expanduser()
+        if not folder.is_absolute():
+            # It would be another folder wherever a command runs, perhaps one that somebody else filled.
+            return f"is relative; give it in full, e.g. {folder.absolute()}"
+        with os.scandir(folder):
+            return "" if os.access(folder, os.X_OK) else "cannot be read: Permission denied"
+    except FileNotFoundError:
+        return f"is not there{near(folder.name, [one.name for one in folder.parent.glob('*/')])}"
+    except (OSError, RuntimeError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def _wanting(file: str, path: Path, sha256: str | None) -> str:
-    there = path.is_file()
+    there = _there(path)
     sha256 = sha256 or (hashlib.sha256(_content(path)).hexdigest() if there else None)
     which = Origin(file, sha256) if sha256 else file
     how = f"--plugin {path}" if there else f"--plugin FILE ({path} is not there)"
     return f"wants the plug-in {which}; a recipe imports no code by itself: give {how}, or name its folder in {FOLDERS}"
+
+
+def _there(path: Path) -> bool:
+    """Say whether a file is there; not where its folder is closed."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _resolved(file: str | Path) -> Path:

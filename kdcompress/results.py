@@ -183,7 +183,7 @@ class Result:
     """Everything that a run found.
 
     ``teacher`` is the teacher as it was before distillation; ``left_out`` are the strategy's terms that the pair could
-    not feed.
+    not feed; ``machine`` is what latency and seconds were measured on.
     """
 
     recipe: str
@@ -210,6 +210,7 @@ class Result:
     teacher_counters: dict[str, Any] = field(default_factory=dict)
     protocol: Protocol = Protocol()
     seconds: Seconds = Seconds()
+    machine: dict[str, str | int] = field(default_factory=dict)
     version: str = ""
     schema: int = SCHEMA
 

@@ -10,8 +10,9 @@ LAYERS = [
     {"errors"},
     {"registry", "seeding", "signals", "document"},
     {"signature", "results", "plugins", "library"},
-    {"recipe"},
-    {"rundir"},
+    {"recipe", "contents", "product"},
+    {"rundir", "suite"},
+    {"suitedir"},
     {"types"},
     {"stage"},
     {"architectures", "data", "losses", "profiling"},
@@ -20,7 +21,7 @@ LAYERS = [
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
-    {"api"},
+    {"api", "scale"},
     {"cli", "contracts"},
     {"__main__"},
 ]
@@ -96,7 +97,22 @@ def test_a_library_stays_where_it_belongs(library, allowed):
 
 @pytest.mark.parametrize(
     "name",
-    ["errors", "registry", "seeding", "signature", "results", "recipe", "rundir", "reporting", "plugins", "library"],
+    [
+        "errors",
+        "registry",
+        "seeding",
+        "signature",
+        "results",
+        "recipe",
+        "contents",
+        "product",
+        "rundir",
+        "reporting",
+        "plugins",
+        "library",
+        "suite",
+        "suitedir",
+    ],
 )
 def test_what_must_start_fast_does_not_import_torch(name):
     paths = [path for path in MODULES if unit(path) == name]

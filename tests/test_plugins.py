@@ -1,5 +1,8 @@
+import errno
 import hashlib
 import json
+import os
+import re
 import sys
 
 import pytest
@@ -13,6 +16,7 @@ from kdcompress.bundle import Manifest
 from kdcompress.errors import BundleError, InputError, RecipeError
 from kdcompress.losses import LOSSES
 from kdcompress.pipeline import resolve_written, run
+from kdcompress.product import built
 from tests.plugin_files import LOSS, clean, write
 from tests.recipes import tiny
 
@@ -161,6 +165,57 @@ def test_a_link_in_a_trusted_folder_leads_out_of_it(tmp_path, monkeypatch):
     monkeypatch.setenv(plugins.FOLDERS, str(tmp_path / "own"))
     with pytest.raises(RecipeError, match="a recipe imports no code by itself"):
         plugins.admit([("mine.py", None)], str(tmp_path / "own" / "r.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("{tmp}/plug-ns", r"'{tmp}/plug-ns' is not there; did you mean 'plug-ins'\?"),
+        ("{tmp}/deep/nowhere", "'{tmp}/deep/nowhere' is not there$"),
+        ("{tmp}/r.yaml", r"'{tmp}/r\.yaml' cannot be read: Not a directory"),
+        ("plug-ins", "'plug-ins' is relative; give it in full, e.g. {tmp}/plug-ins"),
+        ("~no-such-user/plug-ins", "'~no-such-user/plug-ins' cannot be read: Could not determine home"),
+    ],
+)
+def test_a_folder_that_is_named_in_vain_is_said_where_a_plug_in_is_missing(tmp_path, monkeypatch, capsys, named, said):
+    """Also a relative one, in which the file is: wherever the command ran, that would be another folder."""
+    write(tmp_path / "plug-ins")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(tiny().to_yaml()), "plugins": ["plug-ins/mine.py"]}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(plugins.FOLDERS, f"{tmp_path / 'runs'}:{named.format(tmp=tmp_path)}")
+    (tmp_path / "runs").mkdir()
+    code, _, err = call(capsys, "check", recipe)
+    assert code == 2
+    assert "plugins.0: wants the plug-in plug-ins/mine.py" in err
+    assert re.search(f"{recipe}: {plugins.FOLDERS}: {said.format(tmp=tmp_path)}", err, re.MULTILINE)
+    assert err.count(f"{plugins.FOLDERS}: ") == 1
+    assert "mine" not in LOSSES
+
+
+@pytest.mark.parametrize("closed", ["scandir", "access"])
+def test_a_closed_folder_is_said_where_a_plug_in_is_missing(tmp_path, monkeypatch, closed):
+    """Root may look everywhere, so the system is made to say no."""
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write(tmp_path / "plug-ins")
+    monkeypatch.setenv(plugins.FOLDERS, str(tmp_path / "plug-ins"))
+    with monkeypatch.context() as patched:
+        patched.setattr(plugins.os, closed, refuse if closed == "scandir" else lambda *_: False)
+        patched.setattr(plugins.Path, "is_file", refuse)
+        with pytest.raises(RecipeError, match=rf"{plugins.FOLDERS}: '.*plug-ins' cannot be read: Permission denied$"):
+            plugins.admit([("plug-ins/mine.py", None)], str(tmp_path / "r.yaml"))
+    assert plugins.admit([("plug-ins/mine.py", None)], str(tmp_path / "r.yaml"))
+
+
+def test_a_folder_that_is_named_in_vain_does_no_harm_where_nothing_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(plugins.FOLDERS, f"{tmp_path / 'nowhere'}:relative:{tmp_path / 'own'}")
+    assert call(capsys, "check", "digits", "--syntax")[0] == 0
+    write(tmp_path / "own")
+    (one,) = plugins.admit([("mine.py", None)], str(tmp_path / "own" / "r.yaml"))
+    assert plugins.admit([("elsewhere/mine.py", None)], "r.yaml") == (one,)
 
 
 def test_a_wanted_plug_in_is_served_by_its_name_but_not_by_another_content(tmp_path):
@@ -345,3 +400,97 @@ def test_an_architecture_without_a_width_is_refused(tmp_path, capsys):
     code, _, err = call(capsys, "check", "digits", "--set", "student={name: mine}", "--plugin", path)
     assert code == 2
     assert "student.name: architecture 'mine' lacks the option that students are made with, width: float = 1.0" in err
+
+
+RETURNS = {
+    "architecture": """
+        import torch
+        import kdcompress as kd
+
+        class Scored(kd.Detector):
+            pass
+
+        @kd.ARCHITECTURES.register("mine")
+        def mine(input_shape, *, width: float = 1.0):
+            "Mine."
+            return {value}
+    """,
+    "data set": """
+        import numpy, torch
+        import kdcompress as kd
+
+        @kd.DATASETS.register("mine")
+        def mine():
+            "Mine."
+            images, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])
+            return {value}
+    """,
+    "strategy": """
+        import kdcompress as kd
+
+        @kd.STRATEGIES.register("mine")
+        def mine(student, teacher, *, epochs: int = 3):
+            "Mine."
+            stage = kd.Stage("s", epochs, 8, (), kd.SCHEDULES["cosine"])
+            return {value}
+    """,
+}
+SECTIONS = {
+    "architecture": "student={name: mine}",
+    "data set": "data={name: mine}",
+    "strategy": "strategy={name: mine}",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("architecture", "None", "None; it should return kdcompress.Pair"),
+        ("architecture", "torch.nn.Linear(3, 3)", "Linear; it should return kdcompress.Pair"),
+        ("architecture", "Scored()", "Scored; it should return kdcompress.Pair"),
+        ("architecture", "(Scored(), None)", "tuple; it should return kdcompress.Pair"),
+        ("architecture", "kd.Pair", "type; it should return kdcompress.Pair"),
+        (
+            "architecture",
+            "kd.Pair(torch.nn.Linear(3, 3))",
+            "Pair whose detector is Linear; it should be kdcompress.Detector",
+        ),
+        (
+            "architecture",
+            "kd.Pair(Scored(), torch.nn.Linear(3, 3))",
+            "Pair whose critic is Linear; it should be kdcompress.Critic or None",
+        ),
+        ("data set", "None", "None; it should return kdcompress.OneClassData"),
+        ("data set", "(images, images)", "tuple; it should return kdcompress.OneClassData"),
+        (
+            "data set",
+            "kd.OneClassData('mine', None, images, images, images, labels.numpy())",
+            "OneClassData whose labels is ndarray; it should be Tensor",
+        ),
+        (
+            "data set",
+            "kd.OneClassData('mine', numpy.int64(3), images, images, images, labels)",
+            "OneClassData whose normal_class is int64; it should be int or None",
+        ),
+        ("strategy", "None", "None; it should return a tuple of kdcompress.Stage"),
+        ("strategy", "stage", "Stage; it should return a tuple of kdcompress.Stage"),
+        ("strategy", "[stage]", "list; it should return a tuple of kdcompress.Stage"),
+        ("strategy", "(stage, 'end')", "tuple with str in it; it should return a tuple of kdcompress.Stage"),
+    ],
+)
+def test_what_a_builder_returns_wrongly_is_said_with_its_file(tmp_path, capsys, kind, value, said):
+    path = write(tmp_path, text=RETURNS[kind].replace("{value}", value))
+    code, _, err = call(capsys, "check", "digits", "--set", SECTIONS[kind], "--plugin", path)
+    assert code == 2
+    assert f"{path}: {kind} 'mine' returned {said}" in err
+    if kind == "architecture":
+        code, _, err = call(capsys, "profile", "mine", "--input", "1,8,8", "--plugin", path)
+        assert (code, err) == (2, f"kdcompress: {path}: {kind} 'mine' returned {said}\n")
+
+
+def test_what_was_registered_without_a_file_is_named_by_itself():
+    kd.STRATEGIES.register("mine")(lambda student, teacher: None)
+    with pytest.raises(
+        InputError, match=r"^strategy 'mine' returned None; it should return a tuple of kdcompress\.Stage"
+    ):
+        built(kd.STRATEGIES, tuple[kd.Stage, ...], "mine", {}, None, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdcompress import rundir
+from kdcompress import contents
 from kdcompress.engine import plan as plans
 from kdcompress.errors import InputError
 from kdcompress.results import SCHEMA, UNCLEAR, Arm, DataSummary, Named, Result, StageScore, to_json
@@ -31,8 +31,9 @@ def run(tmp_path):
 
 
 def history_row(arm="a", stage="s", epoch=0, loss=0.5, **changes):
-    given = {"arm": arm, "stage": stage, "epoch": epoch, "epochs": 3, "learning_rate": {"student.detector": 0.1}}
-    return given | {"losses": {"student.reconstruction": loss}, "seconds": 0.25} | changes
+    given = {"arm": arm, "stage": stage, "epoch": epoch, "epochs": 3, "step": 40 * (epoch + 1), "retries": 0}
+    given |= {"learning_rate": {"student.detector": 0.1}, "losses": {"student.reconstruction": loss}}
+    return given | {"images_per_second": 160.0, "seconds": 0.25} | changes
 
 
 def files(folder):
@@ -270,6 +271,14 @@ class TestHistory:
             ({"learning_rate": {"a": "x"}}, "learning_rate.a: .*number, not 'x'"),
             ({"seconds": -0.1}, "seconds: .*greater than or equal to 0"),
             ({"seconds": float("inf")}, "seconds: .*finite number, not inf"),
+            ({"step": 1.5}, "step: .*integer, not 1.5"),
+            ({"step": -1}, "step: .*greater than or equal to 0"),
+            ({"images_per_second": "fast"}, "images_per_second: .*number, not 'fast'"),
+            ({"images_per_second": -1.0}, "images_per_second: .*greater than or equal to 0"),
+            ({"images_per_second": float("nan")}, "images_per_second: .*finite number, not nan"),
+            ({"retries": None}, "retries: .*integer, not null"),
+            ({"retries": -1}, "retries: .*greater than or equal to 0"),
+            ({"retries": False}, "retries: .*integer, not false"),
         ],
     )
     def test_a_wrong_value_is_named_with_its_line_and_key(self, run, change, said):
@@ -557,7 +566,7 @@ def test_the_environment_comes_back(run):
 
 
 def test_the_plans_of_an_environment_are_the_engines():
-    assert rundir._Plan.model_fields.keys() == {field.name for field in dataclasses.fields(plans.Plan)}
+    assert contents._Plan.model_fields.keys() == {field.name for field in dataclasses.fields(plans.Plan)}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from kdcompress import library
+from kdcompress import library, suite
 from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
@@ -18,6 +20,7 @@ from kdcompress.recipe import Ref
 from kdcompress.registry import Registry
 from kdcompress.resolve import admitted
 from kdcompress.strategies import STRATEGIES
+from kdcompress.suite import Suite, is_suite
 
 
 @click.command()
@@ -26,7 +29,10 @@ from kdcompress.strategies import STRATEGIES
 @options.plugin
 @click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
 def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
-    """Check a recipe without running it: every problem is named, with its file and key."""
+    """Check a recipe or a suite without running it: every problem is named, with its file and key."""
+    if is_suite(library.read(library.find(recipe))):
+        _check_suite(suite.load(recipe, overrides, plugins), syntax=syntax)
+        return
     parsed = options.parsed(recipe, overrides, plugins, options=not syntax)
     where = str(library.find(recipe))
     if syntax:
@@ -34,16 +40,41 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
     else:
         from kdcompress.pipeline import check
 
-        # Checking is no reason to download anything.
-        before = os.environ.get("KDCOMPRESS_OFFLINE")
-        os.environ["KDCOMPRESS_OFFLINE"] = "1"
         try:
-            check(parsed, where)
+            with _offline():
+                check(parsed, where)
         except MissingDataError as error:
             click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
             return
-        finally:
-            os.environ["KDCOMPRESS_OFFLINE"] = before or ""
+    click.echo(f"{where}: ok")
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep data sets from being downloaded: checking is no reason for it."""
+    before = os.environ.get("KDCOMPRESS_OFFLINE")
+    os.environ["KDCOMPRESS_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ["KDCOMPRESS_OFFLINE"] = before or ""
+
+
+def _check_suite(parsed: Suite, *, syntax: bool) -> None:
+    where = f"{parsed.name}: {len(parsed.cells)} cells"
+    if syntax:
+        for cell in parsed.cells:
+            _check_names(admitted(cell.recipe, cell.where), cell.where)
+        click.echo(f"{where}: ok")
+        return
+    from kdcompress.scale.tasks import tasks
+
+    try:
+        with _offline():
+            tasks(parsed)
+    except MissingDataError as error:
+        click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
+        return
     click.echo(f"{where}: ok")
 
 

@@ -11,6 +11,7 @@ from kdcompress.errors import near
 
 COMMANDS = {
     "distill": "Train a small detector from a large one, and compare both.",
+    "benchmark": "Run a suite of many runs, and summarise them.",
     "check": "Check a recipe without running it.",
     "list": "List what recipes can name.",
     "show": "Show the options, defaults and documentation of one thing.",

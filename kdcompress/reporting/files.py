@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdcompress.errors import InputError
+from kdcompress.reporting import suite
 from kdcompress.reporting.html import html
 from kdcompress.reporting.markdown import markdown
 from kdcompress.reporting.record import RunRecord
+from kdcompress.reporting.summary import summary
 from kdcompress.reporting.table import comparison_html, comparison_markdown, csv_text, rows
 from kdcompress.results import to_json
 from kdcompress.rundir import RunDir, write_atomic
+from kdcompress.suitedir import SuiteDir
 
 
 def read(rundir: RunDir) -> RunRecord:
@@ -63,6 +66,28 @@ def write(runs: Sequence[RunDir], formats: Sequence[str], target: Path) -> list[
     written = []
     for name in formats:
         path = target / f"report.{name}"
+        write_atomic(path, makers[name]().encode())
+        written.append(path)
+    return written
+
+
+def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None = None) -> list[Path]:
+    """Write ``summary.json`` and ``report.<format>`` of a suite from the cells that are done, and return the files.
+
+    Raises:
+        InputError: where a file is damaged.
+    """
+    manifest, failed = suitedir.manifest(), suitedir.failed()
+    results = suitedir.results(manifest)
+    makers = {
+        "html": lambda: suite.html(manifest, results, failed),
+        "md": lambda: suite.markdown(manifest, results, failed),
+        "csv": lambda: suite.csv(manifest, results),
+        "json": lambda: json.dumps(summary(manifest, results, failed), indent=1, allow_nan=False) + "\n",
+    }
+    written = []
+    for name in formats:
+        path = (target or suitedir.path) / ("summary.json" if name == "json" else f"report.{name}")
         write_atomic(path, makers[name]().encode())
         written.append(path)
     return written

@@ -27,11 +27,21 @@ class OwnWeights:
 
 @dataclass(frozen=True)
 class DistilWeights:
-    """Weights of P-KDGAN's K_l: w1 (z1), wx (reconstruction) and w2 (z2); 0 leaves a term out."""
+    """Weights of P-KDGAN's K_l: w1 (z1), wx (reconstruction) and w2 (z2); 0 leaves a term out.
+
+    Raises:
+        ValueError: where all are 0.
+    """
 
     distil_latent: Weight = 1.0
     distil_reconstruction: Weight = 50.0
     distil_latent_of_reconstruction: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse to distil nothing: the student would be its control, trained beside a teacher to no end."""
+        if not any(vars(self).values()):
+            allowed = f"one or more of {', '.join(vars(self))} above 0"
+            raise ValueError(f"all are 0, so nothing would be learned from the teacher (allowed: {allowed})")
 
 
 def terms(weights: OwnWeights | DistilWeights, on: SideName) -> tuple[Term, ...]:

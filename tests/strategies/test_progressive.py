@@ -1,11 +1,13 @@
 import pytest
 
-from kdcompress.errors import InputError
+from kdcompress.errors import InputError, RecipeError
+from kdcompress.resolve import resolve
 from kdcompress.stage import constant, cosine, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.strategies.progressive import Step
 from kdcompress.strategies.updates import DistilWeights, OwnWeights, projections
 from kdcompress.types import Interface
+from tests.recipes import tiny
 
 PROGRESSIVE = STRATEGIES["progressive"]
 CRITIC = {"real_logit": (), "fake_logit": (), "real_features": (2,), "fake_features": (2,)}
@@ -111,9 +113,23 @@ def test_a_student_that_shares_nothing_with_its_teacher_is_refused(gan):
 
 
 def test_weights_that_leave_nothing_are_refused():
-    stages = PROGRESSIVE(GAN, GAN, steps=(Step("frozen"),), distil_weights=DistilWeights(0, 0, 0))
+    stages = STRATEGIES["scratch"](GAN, weights=OwnWeights(0, 0, 0, 0))
     with pytest.raises(InputError, match=r"nothing to learn for student\.detector .*all weights are 0"):
-        fed(stages, GAN, GAN)
+        fed(stages, GAN, None)
+
+
+@pytest.mark.parametrize("gan", [False, True])
+@pytest.mark.parametrize("kind", ["frozen", "joint", "progressive"])
+def test_a_recipe_that_distils_nothing_is_refused_with_its_key(kind, gan):
+    """With the student's own losses there would be something to train, but its control's training."""
+    nothing = dict.fromkeys(vars(DistilWeights()), 0)
+    options = {"steps": [{"teacher": "joint", "gan": gan}]} if kind == "progressive" else {"gan": gan}
+    recipe = tiny(strategy={"name": kind, "distil_weights": nothing, **options})
+    said = r"^r\.yaml: strategy\.distil_weights: all are 0, .*\(allowed: one or more of distil_latent, .* above 0\)$"
+    with pytest.raises(RecipeError, match=said):
+        resolve(recipe, "r.yaml")
+    for one in nothing:
+        assert resolve(tiny(strategy={"name": kind, "distil_weights": {**nothing, one: 1e-6}, **options}), "r.yaml")
 
 
 def test_another_latent_size_gets_projections_that_are_trained():

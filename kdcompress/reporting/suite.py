@@ -1,0 +1,264 @@
+"""A suite's report: one row for each group of cells, one for each class, and one plot (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from kdcompress.reporting import numbers
+from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes, draw, legend
+from kdcompress.reporting.html import page
+from kdcompress.reporting.markdown import grid, text
+from kdcompress.reporting.numbers import DASH
+from kdcompress.reporting.plots import macs_axis
+from kdcompress.reporting.summary import Group, Spread, groups
+from kdcompress.reporting.table import csv_text, rows
+from kdcompress.results import HELPS, HURTS, Result
+from kdcompress.suitedir import Manifest
+
+SCOPE = (
+    "Means ± standard deviation over classes and seeds, n cells; intervals are 95 % of the mean by Student's t over "
+    "these cells. Gain: student less control, paired by cell; differences are in points. Scores are raw, in eval "
+    "mode, of the last epoch."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a suite's report."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def headline(manifest: Manifest, results: Mapping[str, Result]) -> str:
+    """Say how far a suite is and what its cells found."""
+    done = f"{len(results)} of {len(manifest.cells)} cells done"
+    judged = [one.verdict for one in results.values() if one.verdict is not None]
+    if not judged:
+        return done
+    helped, hurt = judged.count(HELPS), judged.count(HURTS)
+    return f"{done}: distillation helps in {helped}, hurts in {hurt} of {len(judged)}"
+
+
+def tables(manifest: Manifest, results: Mapping[str, Result]) -> list[Table]:
+    """Return all tables: one for each data set, its costs, and its classes."""
+    found = groups(manifest, results)
+    tables = []
+    for data in dict.fromkeys(group.data for group in found):
+        own = [group for group in found if group.data == data]
+        tables += [_means(manifest, data, own), _costs(data, own)]
+        tables += [_classes(group) for group in own if group.classes]
+    return tables
+
+
+def _means(manifest: Manifest, data: str, found: Sequence[Group]) -> Table:
+    header = ("", "n", "MACs ratio", "teacher", "control", "student", "gain", "student − teacher")
+    lines = []
+    for group in found:
+        ratio = numbers.ratio(group.median(lambda one: one.compression.macs if one.compression else None))
+        lines.append((group.label, f"{len(group.results)} of {group.cells}", ratio, *_figures(group.spreads)))
+        if group.untuned:
+            count = max(spread.n for spread in group.untuned.values())
+            lines.append((f"{group.label}, without tuning classes", str(count), ratio, *_figures(group.untuned)))
+    if (said := manifest.published.get(data)) is not None:
+        auroc, gain = numbers.percent(said.student_auroc), numbers.signed(said.kd_gain)
+        lines.append((said.source, DASH, numbers.ratio(said.macs_ratio), DASH, DASH, auroc, gain, DASH))
+    tuned = sorted({one for group in found for one in group.tuning_classes})
+    note = f"Settings were chosen with test labels of these classes: {', '.join(map(str, tuned))}." if tuned else ""
+    return Table(f"{data}: AUROC", header, tuple(lines), note)
+
+
+def _figures(found: Mapping[str, Spread]) -> tuple[str, ...]:
+    levels = [_level(found.get(name)) for name in ("teacher", "control", "student")]
+    return (*levels, *(_difference(found.get(name)) for name in ("kd_gain", "student_minus_teacher")))
+
+
+def _level(spread: Spread | None) -> str:
+    if spread is None:
+        return DASH
+    return numbers.percent(spread.mean) if spread.sd is None else f"{100 * spread.mean:.2f} ± {100 * spread.sd:.2f} %"
+
+
+def _difference(spread: Spread | None) -> str:
+    if spread is None:
+        return DASH
+    if spread.ci95 is None:
+        return numbers.signed(spread.mean)
+    return f"{numbers.signed(spread.mean)} ({numbers.signed_interval(spread.ci95)})"
+
+
+def _costs(data: str, found: Sequence[Group]) -> Table:
+    header = ("", "MACs", "params", "bytes", "batch 1", "batch 64", "MACs ratio", "params ratio", "bytes ratio")
+    lines = []
+    for group in found:
+        lines.append((f"{group.label}: student", *_cost(group, "student"), *_ratios(group)))
+    taught = [group for group in found if group.results[0].teacher is not None]
+    for group in {_cost(one, "teacher")[:3]: one for one in reversed(taught)}.values():
+        lines.append((f"{group.label}: teacher", *_cost(group, "teacher"), DASH, DASH, DASH))
+    return Table(
+        f"{data}: cost", header, tuple(lines), f"Latencies are medians over the cells. {_machines(found)}".strip()
+    )
+
+
+def _machines(found: Sequence[Group]) -> str:
+    """Say what the cells were computed on, and how many on which."""
+    said = [
+        f"{one['device_name']} ({one['cpu_capability']}), {one['threads']} thread(s), torch {one['torch']}"
+        for group in found
+        for result in group.results
+        if (one := result.machine)
+    ]
+    counted = [f"{machine} ({said.count(machine)} cells)" for machine in dict.fromkeys(said)]
+    return f"Computed on {'; '.join(counted)}." if counted else ""
+
+
+def _cost(group: Group, name: str) -> tuple[str, ...]:
+    def median(key: str) -> float | None:
+        return group.median(lambda one: getattr(getattr(one, name), key, None))
+
+    def latency(key: str) -> float | None:
+        return group.median(lambda one: arm.latency_ms.get(key) if (arm := getattr(one, name)) else None)
+
+    sizes = numbers.count(median("macs")), numbers.count(median("params")), numbers.size(median("bytes"))
+    return (*sizes, numbers.milliseconds(latency("batch_1")), numbers.milliseconds(latency("batch_64")))
+
+
+def _ratios(group: Group) -> tuple[str, ...]:
+    def ratio(key: str) -> str:
+        return numbers.ratio(group.median(lambda one: getattr(one.compression, key, None)))
+
+    return ratio("macs"), ratio("params"), ratio("bytes")
+
+
+def _classes(group: Group) -> Table:
+    header = ("class", "seeds", "teacher", "control", "student", "gain", "student − teacher")
+    lines = []
+    for one in group.classes:
+        found = group.of_class(one)
+        mark = "*" if one in group.tuning_classes else ""
+        lines.append((f"{one}{mark}", str(max(spread.n for spread in found.values())), *_figures(found)))
+    note = (
+        "* settings were chosen with test labels of this class"
+        if set(group.classes) & set(group.tuning_classes)
+        else ""
+    )
+    return Table(f"{group.data}: {group.label} by class", header, tuple(lines), note)
+
+
+def markdown(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> str:
+    """Write a suite's report as markdown."""
+    parts = [f"**{text(headline(manifest, results))}**"]
+    parts += [text(manifest.description)] if manifest.description else []
+    parts.append(text(SCOPE))
+    for table in tables(manifest, results):
+        parts += [f"## {text(table.title)}", grid(table.header, table.rows)]
+        parts += [text(table.note)] if table.note else []
+    if failed:
+        parts += ["## Failed", grid(("cell", "why"), tuple(failed.items()))]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> str:
+    """Render a suite's report as one self-contained page."""
+    shown = tables(manifest, results)
+    if failed:
+        shown.append(Table("Failed", ("cell", "why"), tuple(failed.items())))
+    found = groups(manifest, results)
+    plots = [scatter(data, [one for one in found if one.data == data]) for data in dict.fromkeys(g.data for g in found)]
+    plots += [gains(found)] if any("kd_gain" in group.spreads for group in found) else []
+    return page(
+        "suite.html.j2",
+        name=manifest.name,
+        description=manifest.description,
+        headline=headline(manifest, results),
+        scope=SCOPE,
+        plots=plots,
+        tables=shown,
+    )
+
+
+def csv(manifest: Manifest, results: Mapping[str, Result]) -> str:
+    """Write one row for each arm of each cell."""
+    places: dict[str, dict[str, Any]] = {one.name: one.group for one in manifest.cells}
+    lines = []
+    for name, result in results.items():
+        own = {key: value for key, value in places[name].items() if key != "recipe"}
+        lines += [{"cell": name, **own, **row} for row in rows([result])]
+    return csv_text(lines)
+
+
+def scatter(data: str, found: Sequence[Group]) -> Plot:
+    """Mean AUROC against MACs of every group's arms on one data set; bars are the 95 % interval of the mean."""
+    caption = "Mean over the cells that are done, bars: 95 % interval of the mean. Left is cheaper, up is better."
+    plot = Plot(f"suite-{data}", f"{data}: compression against AUROC", caption)
+    marks = [mark for group in found for mark in _marks(group)]
+    if not marks:
+        return Plot(plot.name, plot.title, "Not drawn: no cell has an AUROC.")
+    return draw(plot, 270, lambda figure: _paint_scatter(figure, marks, found))
+
+
+def _marks(group: Group) -> list[tuple[str, float, Spread]]:
+    spots: list[tuple[str, float, Spread]] = []
+    for name in ("teacher", "control", "student"):
+        cost = group.median(lambda one, name=name: getattr(getattr(one, name), "macs", None))  # type: ignore[misc]
+        if cost is not None and name in group.spreads:
+            spots.append((name, max(cost, 1.0), group.spreads[name]))
+    return spots
+
+
+def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], found: Sequence[Group]) -> None:
+    panel = axes(figure, 28, 202)
+    costs = [cost for _, cost, _ in marks]
+    span = max(max(costs) / min(costs), 10.0)
+    macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
+    aside = {"teacher": 1.0, "control": span**-0.015, "student": span**0.015}
+    ends = []
+    for place, group in enumerate(found, 1):
+        for name, cost, spread in _marks(group):
+            x, y = cost * aside[name], 100 * spread.mean
+            bar = [100 * bound for bound in spread.ci95 or (spread.mean, spread.mean)]
+            ends += [*bar, y]
+            panel.plot([x, x], bar, color=COLOURS[name], linewidth=1.2, alpha=0.7)
+            panel.plot([x], [y], MARKERS[name], color=COLOURS[name], markersize=6)
+            if name == "student" and len(found) > 1:
+                panel.annotate(
+                    str(place), (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
+                )
+    pad = max(0.15 * (max(ends) - min(ends)), 0.5)
+    panel.set_ylim(max(0, min(ends) - pad), min(100.5, max(ends) + pad))
+    panel.set_ylabel("mean AUROC, %")
+    names = ("teacher", "control", "student")
+    legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
+
+
+def gains(found: Sequence[Group]) -> Plot:
+    """Gain over the control of every cell, and its mean, one line for each group."""
+    caption = "One dot for each cell; bar and tick: mean with its 95 % interval. Right of zero distillation gains."
+    plot = Plot("suite-gains", "Gain over the control", caption)
+    shown = [group for group in found if "kd_gain" in group.spreads]
+    return draw(plot, 40 + 34.0 * len(shown), lambda figure: _paint_gains(axes(figure, 6, 34.0 * len(shown)), shown))
+
+
+def _paint_gains(panel: Axes, found: Sequence[Group]) -> None:
+    panel.axvline(0, color=MUTED, linewidth=0.8)
+    for place, group in enumerate(found):
+        spread, values = (
+            group.spreads["kd_gain"],
+            [100 * one.kd_gain for one in group.results if one.kd_gain is not None],
+        )
+        panel.plot(values, [place] * len(values), "o", color=COLOURS["student"], markersize=4, alpha=0.5)
+        low, high = spread.ci95 or (spread.mean, spread.mean)
+        panel.plot([100 * low, 100 * high], [place + 0.22] * 2, color=INK, linewidth=1.4)
+        panel.plot([100 * spread.mean], [place + 0.22], "|", color=INK, markersize=9)
+        panel.annotate(group.label, (0.0, place - 0.3), xycoords=("axes fraction", "data"), fontsize=7.5, color=INK)
+    panel.set_ylim(len(found) - 0.5, -0.6)
+    panel.set_yticks([])
+    panel.set_xlabel("student less control, points of AUROC")

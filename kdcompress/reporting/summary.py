@@ -1,0 +1,197 @@
+"""What the results of a suite say together: means, spreads and intervals over classes and seeds (no torch)."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.special import stdtrit
+
+from kdcompress.reporting.record import ARMS, arms
+from kdcompress.results import Interval, Result
+from kdcompress.suitedir import Entry, Manifest
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, standard deviation (n - 1), number and 95 % interval of the mean (Student's t) of one figure.
+
+    Deviation and interval are None where there is one value only.
+    """
+
+    mean: float
+    sd: float | None
+    n: int
+    ci95: Interval | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """Summarise values; None where there are none."""
+        if not values:
+            return None
+        mean = statistics.fmean(values)
+        if len(values) == 1:
+            return cls(mean, None, 1, None)
+        sd = statistics.stdev(values)
+        reach = float(stdtrit(len(values) - 1, 0.975)) * sd / math.sqrt(len(values))
+        return cls(mean, sd, len(values), (mean - reach, mean + reach))
+
+
+FIGURES: dict[str, Callable[[Result], float | None]] = {
+    **{name: lambda result, name=name: _auroc(result, name) for name in ARMS},  # type: ignore[misc]
+    "kd_gain": lambda result: result.kd_gain,
+    "student_minus_teacher": lambda result: result.student_minus_teacher,
+}
+"""The figures that are summarised: AUROC of each arm, and the differences paired by cell; all are fractions."""
+
+
+def _auroc(result: Result, name: str) -> float | None:
+    arm = arms(result).get(name)
+    return arm.auroc if arm is not None else None
+
+
+def spreads(results: Sequence[Result]) -> dict[str, Spread]:
+    """Return the spread of every figure that any of the results has."""
+    found = {key: [v for v in map(figure, results) if v is not None] for key, figure in FIGURES.items()}
+    return {key: spread for key, values in found.items() if (spread := Spread.of(values)) is not None}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that differ in class and seed only: what their results say together."""
+
+    label: str
+    values: Mapping[str, Any]
+    data: str
+    results: tuple[Result, ...]
+    cells: int
+    tuning_classes: tuple[int, ...]
+
+    @property
+    def spreads(self) -> dict[str, Spread]:
+        """Every figure over all cells that are done."""
+        return spreads(self.results)
+
+    @property
+    def untuned(self) -> dict[str, Spread] | None:
+        """Every figure without the classes whose test labels chose settings; None where there are no such classes."""
+        if not self.tuning_classes:
+            return None
+        return spreads([one for one in self.results if one.data.normal_class not in self.tuning_classes])
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The normal classes of the cells that are done."""
+        return tuple(sorted({one.data.normal_class for one in self.results if one.data.normal_class is not None}))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the cells that are done."""
+        return tuple(sorted({one.seed for one in self.results}))
+
+    def of_class(self, normal_class: int) -> dict[str, Spread]:
+        """Every figure over the seeds of one class."""
+        return spreads([one for one in self.results if one.data.normal_class == normal_class])
+
+    def median(self, figure: Callable[[Result], float | None]) -> float | None:
+        """Return the median of any other figure."""
+        values = [value for value in map(figure, self.results) if value is not None]
+        return statistics.median(values) if values else None
+
+
+def groups(manifest: Manifest, results: Mapping[str, Result]) -> list[Group]:
+    """Return the groups that have at least one result, in the suite's order, apart by data set."""
+    cells: dict[str, list[Entry]] = {}
+    for entry in manifest.cells:
+        cells.setdefault(json.dumps(entry.group, sort_keys=True), []).append(entry)
+    # An axis of one value sets nothing apart.
+    axes = {key for entry in manifest.cells for key in entry.group}
+    axes = {key for key in axes if len({json.dumps(entry.values.get(key)) for entry in manifest.cells}) > 1}
+    found = []
+    for entries in cells.values():
+        done = [results[entry.name] for entry in entries if entry.name in results]
+        for data in dict.fromkeys(one.data.name for one in done):
+            own = tuple(one for one in done if one.data.name == data)
+            tuned = tuple(manifest.tuned_on.get(data, ()))
+            found.append(Group(_label(entries[0], own[0], axes), entries[0].group, data, own, len(entries), tuned))
+    return found
+
+
+def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
+    apart = {key: value for key, value in entry.group.items() if key in axes and key != "recipe"}
+    return ", ".join([result.recipe, *(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in apart.items())])
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``summary.json``: everything but ``timing`` is the same whenever and wherever the suite is repeated.
+
+    AUROC and differences are fractions, sizes bytes, times seconds unless the key ends in ``_ms``. Intervals are
+    Student's t over the cells of a group, that is over classes and seeds.
+    """
+    return {
+        "schema": SCHEMA,
+        "suite": manifest.name,
+        "cells": {
+            "all": len(manifest.cells),
+            "done": len(results),
+            "failed": {name: why for name, why in failed.items() if name not in results},
+        },
+        "groups": [_group(one) for one in groups(manifest, results)],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    untuned = group.untuned
+    return {
+        "label": group.label,
+        "values": dict(group.values),
+        "data": group.data,
+        "classes": group.classes,
+        "seeds": group.seeds,
+        "cells": group.cells,
+        **_plain(group.spreads),
+        "without_tuning_classes": _plain(untuned) if untuned is not None else None,
+        "per_class": {str(one): _plain(group.of_class(one)) for one in group.classes},
+        "sizes": {key: group.median(figure) for key, figure in SIZES.items()},
+        "verdicts": {v: sum(one.verdict == v for one in group.results) for v in _verdicts(group)},
+        "timing": {key: group.median(figure) for key, figure in TIMES.items()},
+    }
+
+
+def _verdicts(group: Group) -> list[str]:
+    return sorted({one.verdict for one in group.results if one.verdict is not None})
+
+
+def _plain(found: Mapping[str, Spread]) -> dict[str, Any]:
+    return {key: vars(spread) for key, spread in found.items()}
+
+
+SIZES: dict[str, Callable[[Result], float | None]] = {
+    "teacher_macs": lambda result: result.teacher.macs if result.teacher else None,
+    "teacher_params": lambda result: result.teacher.params if result.teacher else None,
+    "teacher_bytes": lambda result: result.teacher.bytes if result.teacher else None,
+    "student_macs": lambda result: result.student.macs,
+    "student_params": lambda result: result.student.params,
+    "student_bytes": lambda result: result.student.bytes,
+    "macs_ratio": lambda result: result.compression.macs if result.compression else None,
+    "params_ratio": lambda result: result.compression.params if result.compression else None,
+    "bytes_ratio": lambda result: result.compression.bytes if result.compression else None,
+}
+TIMES: dict[str, Callable[[Result], float | None]] = {
+    "teacher_batch_1_ms": lambda result: result.teacher.latency_ms.get("batch_1") if result.teacher else None,
+    "teacher_batch_64_ms": lambda result: result.teacher.latency_ms.get("batch_64") if result.teacher else None,
+    "student_batch_1_ms": lambda result: result.student.latency_ms.get("batch_1"),
+    "student_batch_64_ms": lambda result: result.student.latency_ms.get("batch_64"),
+    "cell_seconds": lambda result: result.seconds.total,
+}

@@ -1,0 +1,206 @@
+"""Tasks over processes of this machine: a task that fails or dies takes no other with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from kdcompress.engine.events import EpochDone, Event, Phase, Progress, Started
+from kdcompress.errors import KdcompressError
+from kdcompress.scale.tasks import Task, ready
+
+_TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a task is: an arm, what it does, epochs done of how many (0 of 0 where it has none)."""
+
+    arm: str
+    what: str
+    epochs_done: float = 0.0
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A task has started in a process of its own."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A task has got somewhere."""
+
+    task: Task
+    at: At
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task is over, well or with a reason why not."""
+
+    task: Task
+    seconds: float
+    why: str | None = None
+
+
+Happening = Begun | Moved | Ended
+Tell = Callable[[str, Event], None]
+Job = Callable[[Task, Tell], None]
+"""Does a task in a process of its own, telling the arm and what happens; can be pickled."""
+
+
+@dataclass
+class _Worker:
+    task: Task
+    process: BaseProcess
+    messages: Connection
+    started: float
+
+
+def run(tasks: Sequence[Task], job: Job, jobs: int, threads: int) -> Generator[Happening, None, None]:
+    """Do all tasks, ``jobs`` at a time, each in a process that computes with ``threads`` threads.
+
+    Closing the generator, or a KeyboardInterrupt within it, stops the processes in order: what they have is saved.
+    """
+    waiting = list(tasks)
+    ended: dict[str, str | None] = {}
+    workers: list[_Worker] = []
+    try:
+        while waiting or workers:
+            while len(workers) < jobs and (task := ready(waiting, {name: not why for name, why in ended.items()})):
+                waiting.remove(task)
+                if task.needs is not None and (why := ended[task.needs]) is not None:
+                    ended[task.name] = why
+                    yield Ended(task, 0.0, f"its teacher failed: {why}")
+                    continue
+                workers.append(_start(task, job, threads))
+                yield Begun(task)
+            for message in _messages(workers):
+                if isinstance(message, Ended):
+                    ended[message.task.name] = message.why
+                yield message
+    finally:
+        _stop(workers)
+
+
+def _start(task: Task, job: Job, threads: int) -> _Worker:
+    # Spawned, not forked: a fork would inherit torch's threads in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(task, job, threads, theirs), name=task.name)
+    process.start()
+    theirs.close()
+    return _Worker(task, process, mine, time.monotonic())
+
+
+def _messages(workers: list[_Worker]) -> Iterator[Happening]:
+    """Wait for something to happen and return it; workers that are through are taken off the list."""
+    wait([worker.messages for worker in workers], timeout=_TICK_SECONDS)
+    for worker in list(workers):
+        try:
+            while worker.messages.poll():
+                said = worker.messages.recv()
+                if isinstance(said, At):
+                    yield Moved(worker.task, said)
+                else:
+                    workers.remove(worker)
+                    worker.process.join()
+                    yield Ended(worker.task, time.monotonic() - worker.started, said)
+                    break
+        except EOFError:
+            workers.remove(worker)
+            worker.process.join()
+            yield Ended(worker.task, time.monotonic() - worker.started, _death(worker.process.exitcode))
+
+
+def _death(code: int | None) -> str:
+    """Say how a process ended that could say nothing itself."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"its process ended with exit code {code}"
+
+
+def _stop(workers: Sequence[_Worker]) -> None:
+    """Ask all processes to stop and wait for them; asked a second time, they stop at once."""
+    for worker in workers:
+        worker.process.terminate()
+    try:
+        for worker in workers:
+            worker.process.join()
+    except KeyboardInterrupt:
+        for worker in workers:
+            worker.process.kill()
+        raise
+
+
+class _Teller:
+    """Sends where a task is, but not too often."""
+
+    def __init__(self, messages: Connection) -> None:
+        self._messages = messages
+        self._last = 0.0
+
+    def __call__(self, arm: str, event: Event) -> None:
+        if isinstance(event, Progress | EpochDone) and time.monotonic() - self._last < _TICK_SECONDS:
+            return
+        if (at := _at(arm, event)) is not None:
+            self._last = time.monotonic()
+            self._messages.send(at)
+
+
+def _at(arm: str, event: Event) -> At | None:
+    if isinstance(event, Started):
+        return At(arm, event.stage.name, event.epoch, event.stage.epochs)
+    if isinstance(event, Progress):
+        return At(arm, event.stage.name, event.epoch + event.batch / event.batches, event.stage.epochs)
+    if isinstance(event, EpochDone):
+        return At(arm, event.stage.name, event.row["epoch"] + 1, event.stage.epochs)
+    if isinstance(event, Phase):
+        return At(arm, event.what)
+    return None
+
+
+def _work(task: Task, job: Job, threads: int, messages: Connection) -> None:
+    """Do a task in this process and send None when it is done, or the reason why it is not."""
+    # Out of the terminal's group: Ctrl-C reaches the parent alone, which then asks this process to stop, once.
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    signal.signal(signal.SIGTERM, _interrupted)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        job(task, _Teller(messages))
+        messages.send(None)
+    except KdcompressError as error:
+        messages.send(str(error))
+    except KeyboardInterrupt:
+        messages.send("interrupted")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        messages.send(f"unexpected {type(error).__name__}: {error} ({last.filename}:{last.lineno})")
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch_parent() -> None:
+    """Stop in order when the parent is gone: nobody would know of this process."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

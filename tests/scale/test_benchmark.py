@@ -1,0 +1,185 @@
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from kdcompress import suite as suites
+from kdcompress.errors import InputError
+from kdcompress.reporting.files import write_suite
+from kdcompress.scale import benchmark
+from kdcompress.scale.local import Ended
+from kdcompress.scale.tasks import tasks
+from kdcompress.suitedir import SuiteDir
+from tests.recipes import TINY
+
+SUITE = {
+    **copy.deepcopy(TINY),
+    "name": "small",
+    "teacher": {**TINY["teacher"], "seed": 0},
+    "grid": {"student.width": [0.5], "seed": [0, 1, 2]},
+}
+
+
+def parsed(**changes):
+    return suites.parse({**copy.deepcopy(SUITE), **changes})
+
+
+def prepare(suite, root, *, jobs=1, only=None):
+    return benchmark.prepare(suite, root, jobs=jobs, only=only, observe=lambda _: None)
+
+
+def run(work):
+    return [one for one in benchmark.run(work, device="cpu", plugin_files=()) if isinstance(one, Ended)]
+
+
+def command(folder):
+    return [sys.executable, "-m", "kdcompress", "benchmark", folder / "small.yaml", "--out", folder, "--jobs", "1"]
+
+
+def summary(folder):
+    """Return the summary without what is measured in time."""
+    plain = json.loads((folder / "small" / "summary.json").read_text())
+    for group in plain["groups"]:
+        assert group.pop("timing")["cell_seconds"] > 0
+    return plain
+
+
+def write(folder, **changes):
+    folder.mkdir(exist_ok=True)
+    (folder / "small.yaml").write_text(yaml.safe_dump({**copy.deepcopy(SUITE), **changes}, sort_keys=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a suite that was run without a stop."""
+    folder = write(tmp_path_factory.mktemp("suite"))
+    subprocess.run(command(folder), check=True, capture_output=True)
+    return folder
+
+
+def test_every_cell_is_one_file_and_the_shared_teacher_was_trained_once(undisturbed):
+    folder = undisturbed / "small"
+    cells = sorted(path.name for path in folder.glob("small_*.json"))
+    assert cells == [f"small_width-0.5_seed-{s}.json" for s in range(3)]
+    results = [json.loads((folder / name).read_text()) for name in cells]
+    assert {one["schema"] for one in results} == {1}
+    assert len({one["digest"] for one in results}) == 3
+    assert {one["machine"]["threads"] for one in results} == {1}
+    assert len(list((folder / "runs" / "small-teacher").iterdir())) == 1
+    assert {path.name for path in folder.iterdir()} >= {"summary.json", "report.md", "report.html", "report.csv"}
+
+
+def test_the_summary_is_of_the_cells(undisturbed):
+    found = summary(undisturbed)
+    assert found["cells"] == {"all": 3, "done": 3, "failed": {}}
+    assert [group["values"] for group in found["groups"]] == [{"student.width": 0.5}]
+    cells = [json.loads((undisturbed / "small" / f"small_width-0.5_seed-{s}.json").read_text()) for s in range(3)]
+    mean = sum(one["student"]["auroc"] for one in cells) / 3
+    assert found["groups"][0]["student"]["mean"] == pytest.approx(mean, abs=1e-12)
+    assert found["groups"][0]["student"]["n"] == 3
+    assert found["groups"][0]["sizes"]["student_macs"] == cells[0]["student"]["macs"]
+
+
+def test_killed_twice_the_same_command_comes_to_the_same_summary(undisturbed, tmp_path):
+    folder = write(tmp_path)
+    for wanted in (1, 2):
+        with subprocess.Popen(command(folder), stderr=subprocess.PIPE, start_new_session=True) as process:
+            deadline = time.monotonic() + 120
+            while len(list(folder.glob("small/small_*.json"))) < wanted and time.monotonic() < deadline:
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGKILL)
+    assert len(list(folder.glob("small/small_*.json"))) == 2
+    subprocess.run(command(folder), check=True, capture_output=True)
+    assert summary(folder) == summary(undisturbed)
+
+
+def test_what_is_done_is_not_done_again_not_even_without_its_run(undisturbed, tmp_path):
+    work = prepare(parsed(), undisturbed)
+    assert work.left == ()
+    only = prepare(parsed(), tmp_path, only="*seed-[12]")
+    assert [one.name for one in only.left if one.cell] == ["small_width-0.5_seed-1", "small_width-0.5_seed-2"]
+    assert [one.cell for one in only.left] == [False, True, True]
+    with pytest.raises(InputError, match=r"--only \*sed-1: no cell has such a name"):
+        prepare(parsed(), tmp_path, only="*sed-1")
+
+
+def test_the_report_is_rebuilt_from_the_cells_alone(undisturbed, tmp_path):
+    for path in (undisturbed / "small").glob("*.json*"):
+        if path.name != "summary.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    write_suite(SuiteDir(tmp_path), ("md", "json", "csv"))
+    for name in ("report.md", "summary.json", "report.csv"):
+        assert (tmp_path / name).read_bytes() == (undisturbed / "small" / name).read_bytes()
+
+
+def test_results_of_other_settings_are_not_mixed_in(undisturbed):
+    other = parsed(evaluation={"false_positive_rate": 0.1})
+    with pytest.raises(InputError, match=r"holds small_width-0.5_seed-0 of other settings .* move the folder away"):
+        prepare(other, undisturbed)
+
+
+def test_a_digest_is_that_of_the_run(undisturbed):
+    for task in tasks(parsed()):
+        folder = "small" if task.cell else "small-teacher"
+        assert (undisturbed / "small" / "runs" / folder / task.digest / "result.json").exists()
+
+
+def test_every_problem_of_every_cell_is_named_before_anything_is_trained():
+    wrong = parsed(grid={"student.width": [0.5, 0.6], "student.depht": [2], "seed": [0, 1]})
+    with pytest.raises(InputError, match="^suite: student.depht: unknown key 'depht'; did you mean 'depth'[^\n]*$"):
+        tasks(wrong)
+
+
+def test_a_failed_cell_is_told_and_tried_again(tmp_path):
+    one = parsed(grid={"student.width": [0.5], "seed": [0]})
+    work = prepare(one, tmp_path)
+    blocker = work.suitedir.runs / "small" / work.left[1].digest
+    blocker.parent.mkdir(parents=True)
+    blocker.touch()
+    ended = run(work)
+    assert ended[0].why is None
+    assert "cannot make" in ended[1].why
+    assert work.suitedir.failed() == {"small_width-0.5_seed-0": ended[1].why}
+    assert "cannot make" in (work.suitedir.path / "report.md").read_text()
+    blocker.unlink()
+    again = prepare(one, tmp_path)
+    assert [done.why for done in run(again)] == [None, None]
+    assert again.suitedir.failed() == {}
+
+
+def test_a_lock_holds_settings_and_may_only_grow(tmp_path):
+    lock = tmp_path / "small.lock"
+    few = prepare(parsed(grid={"student.width": [0.5], "seed": [0]}), tmp_path).manifest
+    all_of_them = prepare(parsed(), tmp_path).manifest
+    other = prepare(parsed(evaluation={"false_positive_rate": 0.1}), tmp_path).manifest
+    benchmark.check_lock(lock, other)
+    benchmark.write_lock(lock, few)
+    benchmark.check_lock(lock, few)
+    with pytest.raises(InputError, match="small_width-0.5_seed-1 is not locked"):
+        benchmark.check_lock(lock, all_of_them)
+    benchmark.write_lock(lock, all_of_them)
+    benchmark.check_lock(lock, few)
+    before = lock.read_bytes()
+    with pytest.raises(InputError, match=r"small_width-0.5_seed-0 is locked as \w+, its settings now give"):
+        benchmark.check_lock(lock, other)
+    with pytest.raises(InputError, match="is locked as"):
+        benchmark.write_lock(lock, other)
+    assert lock.read_bytes() == before
+
+
+def test_jobs_are_as_many_as_threads_leave_room_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert (prepare(parsed(), tmp_path, jobs=None).jobs, prepare(parsed(), tmp_path, jobs=None).threads) == (8, 1)
+    two = parsed(engine={**TINY["engine"], "threads": 3})
+    assert prepare(two, tmp_path, jobs=None).jobs == 2
+    unset = parsed(engine={"precision": "fp32"})
+    assert prepare(unset, tmp_path, jobs=None).jobs == 1
+    assert prepare(unset, tmp_path, jobs=4).threads == 2
