@@ -64,10 +64,10 @@ def _means(manifest: Manifest, data: str, found: Sequence[Group]) -> Table:
     lines = []
     for group in found:
         ratio = numbers.ratio(group.median(lambda one: one.compression.macs if one.compression else None))
-        lines.append((group.label, f"{len(group.results)} of {group.cells}", ratio, *_figures(group.spreads)))
+        lines.append((group.label, f"{len(group.results)}/{group.cells}", ratio, *_figures(group.spreads)))
         if group.untuned:
             count = max(spread.n for spread in group.untuned.values())
-            lines.append((f"{group.label}, without tuning classes", str(count), ratio, *_figures(group.untuned)))
+            lines.append(("… without tuning classes", str(count), ratio, *_figures(group.untuned)))
     if (said := manifest.published.get(data)) is not None:
         auroc, gain = numbers.percent(said.student_auroc), numbers.signed(said.kd_gain)
         lines.append((said.source, DASH, numbers.ratio(said.macs_ratio), DASH, DASH, auroc, gain, DASH))

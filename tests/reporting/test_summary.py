@@ -1,0 +1,132 @@
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kdcompress.reporting import suite
+from kdcompress.reporting.summary import Spread, groups, summary
+from kdcompress.results import DataSummary
+from kdcompress.suitedir import Manifest
+from tests.reporting.fake_runs import make_arm, make_result
+
+TEACHER, CONTROL = 52_830_000, 228_480
+
+
+def cell(recipe, normal_class, seed, student, control, teacher=0.95):
+    return make_result(
+        recipe=recipe,
+        seed=seed,
+        data=DataSummary("mnist", normal_class, 5_266, 585, 974, 9_026, (1, 32, 32)),
+        teacher=make_arm(teacher, TEACHER, 0.04),
+        control=make_arm(control, CONTROL, 0.06),
+        student=make_arm(student, CONTROL, 0.05),
+        kd_gain=student - control,
+        student_minus_teacher=student - teacher,
+    )
+
+
+CELLS = {
+    "plain_0_0": cell("plain", 0, 0, 0.97, 0.95),
+    "plain_0_1": cell("plain", 0, 1, 0.96, 0.95),
+    "plain_1_0": cell("plain", 1, 0, 0.91, 0.92),
+    "best_0_0": cell("best", 0, 0, 0.98, 0.95),
+}
+
+
+def manifest(**changes):
+    places = [("plain", c, s) for c in (0, 1) for s in (0, 1)] + [("best", 0, 0)]
+    cells = [
+        {"name": f"{r}_{c}_{s}", "values": {"recipe": r, "data.normal_class": c, "seed": s}, "digest": "0" * 12}
+        for r, c, s in places
+    ]
+    return Manifest.model_validate({"schema": 1, "name": "both", "cells": cells, **changes})
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_a_spread_is_students_t(count):
+    values = np.random.default_rng(count).normal(size=count)
+    found = Spread.of(list(values))
+    low, high = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    assert found.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert found.sd == pytest.approx(values.std(ddof=1), abs=1e-12)
+    assert found.ci95 == pytest.approx((low, high), abs=1e-9)
+    assert found.n == count
+
+
+def test_one_value_has_no_spread_and_none_has_nothing():
+    assert Spread.of([0.5]) == Spread(0.5, None, 1, None)
+    assert Spread.of([]) is None
+
+
+def test_groups_are_what_differs_in_class_and_seed_only():
+    plain, best = groups(manifest(), CELLS)
+    assert [(one.label, len(one.results), one.cells) for one in (plain, best)] == [("plain", 3, 4), ("best", 1, 1)]
+    assert (plain.classes, plain.seeds) == ((0, 1), (0, 1))
+    assert plain.spreads["student"].mean == pytest.approx((0.97 + 0.96 + 0.91) / 3)
+    assert plain.spreads["kd_gain"].mean == pytest.approx((0.02 + 0.01 - 0.01) / 3)
+    assert plain.of_class(0)["student"].mean == pytest.approx(0.965)
+
+
+def test_a_mean_without_the_tuning_classes_leaves_them_out():
+    plain, _ = groups(manifest(tuned_on={"mnist": [0], "cifar10": [5]}), CELLS)
+    assert plain.untuned["student"] == Spread(0.91, None, 1, None)
+    assert groups(manifest(), CELLS)[0].untuned is None
+
+
+def test_the_summary_is_json_and_says_what_is_left():
+    found = summary(manifest(), CELLS, {"plain_1_1": "out of memory", "best_0_0": "was done since"})
+    assert json.loads(json.dumps(found, allow_nan=False))["cells"] == {
+        "all": 5,
+        "done": 4,
+        "failed": {"plain_1_1": "out of memory"},
+    }
+    plain = found["groups"][0]
+    assert plain["per_class"]["1"]["student"]["n"] == 1
+    assert plain["sizes"]["student_macs"] == CONTROL
+    assert plain["sizes"]["macs_ratio"] == CELLS["plain_0_0"].compression.macs
+    assert set(plain["timing"]) == {
+        *("teacher_batch_1_ms", "teacher_batch_64_ms", "student_batch_1_ms", "student_batch_64_ms", "cell_seconds")
+    }
+
+
+def test_markdown_shows_means_published_figures_and_failures():
+    published = {"mnist": {"source": "the paper", "student_auroc": 0.9725, "macs_ratio": 311.11, "kd_gain": 0.0177}}
+    text = suite.markdown(manifest(published=published, tuned_on={"mnist": [0]}), CELLS, {"plain_1_1": "no <room>"})
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if line.startswith("|")]
+    table = {row[0]: row for row in reversed(rows)}
+    assert table["plain"][1] == "3/4"
+    assert table["plain"][5] == "94.67 ± 3.21 %"
+    assert table["the paper"][2] == "311 : 1"
+    assert table["the paper"][5:7] == ["97.25 %", "+1.77"]
+    assert table["… without tuning classes"][5] == "91.00 %"
+    assert table["0\\*"][4] == "96.50 ± 0.71 %"
+    assert "no &lt;room&gt;" in text
+    assert "**4 of 5 cells done: distillation helps in 4, hurts in 0 of 4**" in text
+
+
+def test_html_escapes_and_has_a_plot_for_each_data_set():
+    other = dataclasses.replace(CELLS["plain_1_0"], data=DataSummary("cifar10", 1, 9, 9, 9, 9, (3, 32, 32)))
+    page = suite.html(manifest(description="<script>"), {**CELLS, "plain_1_0": other}, {})
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert page.count("<svg") == 3
+
+
+def test_csv_has_a_row_for_each_arm_of_each_cell():
+    lines = suite.csv(manifest(), CELLS).splitlines()
+    assert lines[0].startswith("cell,recipe,digest,seed,data,normal_class")
+    assert len(lines) == 1 + 4 * len(CELLS)
+    assert sum(line.startswith("plain_0_1,plain,") for line in lines) == 4
+
+
+def test_axes_of_one_value_are_not_in_labels():
+    cells = [
+        {"name": f"a_{w}", "values": {"student.width": w, "strategy.epochs": 3, "seed": 0}, "digest": "0" * 12}
+        for w in (0.5, 0.25)
+    ]
+    both = Manifest.model_validate({"schema": 1, "name": "s", "cells": cells})
+    found = groups(both, {"a_0.5": CELLS["plain_0_0"], "a_0.25": CELLS["plain_1_0"]})
+    assert [one.label for one in found] == ["plain, width 0.5", "plain, width 0.25"]
