@@ -20,6 +20,8 @@ from kdcompress.types import Pair
 
 BATCH = 64
 BETAS = (0.5, 0.999)
+WEIGHTS = (1.0, 50.0, 1.0)
+"""Of the distillation loss: latent, reconstruction, latent of the reconstruction."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ def critic_loss(pair: Pair, x: Tensor, out: dict[str, Tensor]) -> Tensor:
     return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
 
 
-def distillation_loss(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> Tensor:
-    """K_l at 1 / 50 / 1."""
+def distillation_loss(student: dict[str, Tensor], teacher: dict[str, Tensor], weights: tuple[float, ...]) -> Tensor:
+    """K_l at the weights of latent, reconstruction and latent of the reconstruction."""
+    w1, wx, w2 = weights
     return (
-        F.mse_loss(student["latent"].float(), teacher["latent"].float())
-        + 50 * F.l1_loss(student["reconstruction"].float(), teacher["reconstruction"].float())
-        + F.mse_loss(student["latent_of_reconstruction"].float(), teacher["latent_of_reconstruction"].float())
+        w1 * F.mse_loss(student["latent"].float(), teacher["latent"].float())
+        + wx * F.l1_loss(student["reconstruction"].float(), teacher["reconstruction"].float())
+        + w2 * F.mse_loss(student["latent_of_reconstruction"].float(), teacher["latent_of_reconstruction"].float())
     )
 
 
@@ -120,27 +123,51 @@ def train_alone(pair: Pair, x: Tensor, count: int, rate: float, way: Way) -> Ite
     return epochs(x, count, way, [trainer], trainer.step)
 
 
-def train_frozen(student: Pair, teacher: Pair, x: Tensor, count: int, rate: float, way: Way) -> Iterator[float]:
-    """Step 1: the student learns from the frozen teacher."""
+def train_frozen(
+    student: Pair,
+    teacher: Pair,
+    x: Tensor,
+    count: int,
+    rate: float,
+    way: Way,
+    *,
+    gan: bool = False,
+    weights: tuple[float, ...] = WEIGHTS,
+) -> Iterator[float]:
+    """Step 1: the student learns from the frozen teacher, with ``gan`` on its own losses too."""
     trainer = Trainer(student, rate, way)
     frozen = teacher.detector.eval().to(memory_format=way.memory_format)
 
     def step(batch: Tensor) -> None:
         with torch.no_grad(), way.autocast():
             target = frozen(batch)
-        trainer.step(batch, lambda out: distillation_loss(out, target), gan=False)
+        trainer.step(batch, lambda out: distillation_loss(out, target, weights), gan=gan)
 
     return epochs(x, count, way, [trainer], step)
 
 
 def train_joint(
-    student: Pair, teacher: Pair, x: Tensor, count: int, rate: float, teacher_rate: float, way: Way
+    student: Pair,
+    teacher: Pair,
+    x: Tensor,
+    count: int,
+    rate: float,
+    teacher_rate: float,
+    way: Way,
+    *,
+    weights: tuple[float, ...] = WEIGHTS,
 ) -> Iterator[float]:
     """Step 2: teacher and student are trained on together."""
     trainers = [Trainer(student, rate, way), Trainer(teacher, teacher_rate, way)]
 
     def step(batch: Tensor) -> None:
         target = trainers[1].step(batch)
-        trainers[0].step(batch, lambda out: distillation_loss(out, target))
+        trainers[0].step(batch, lambda out: distillation_loss(out, target, weights))
 
     return epochs(x, count, way, trainers, step)
+
+
+def score(pair: Pair, raw: Tensor) -> Tensor:
+    """Return the anomaly scores [N] of raw images, in float32."""
+    pair.detector.eval()
+    return torch.cat([pair.detector.score(batch) for (batch,) in DataLoader(TensorDataset(raw), batch_size=BATCH)])
