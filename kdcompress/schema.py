@@ -1,4 +1,4 @@
-"""A JSON Schema (draft 2020-12) of recipes, from the same signatures that recipes are checked with."""
+"""A JSON Schema (draft 2020-12) of recipes and suites, from the same signatures that recipes are checked with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from kdcompress.data import DATASETS
 from kdcompress.recipe import SIZES, Recipe, Student
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
+from kdcompress.suite import Heading
 
 Schema = dict[str, Any]
 
 
 def schema() -> Schema:
-    """Return the schema of a recipe as it is written, with everything that is registered now."""
+    """Return the schema of a recipe or a suite as it is written, with everything that is registered now."""
     whole = Recipe.model_json_schema()
     parts: Schema = whole.pop("$defs")
     places: dict[str, tuple[Registry[Any], Schema]] = {
@@ -41,8 +42,14 @@ def schema() -> Schema:
     whole["properties"]["strategy"] = _unless_null({"$ref": "#/$defs/strategy", "required": ["name"]})
     whole["properties"]["teacher"] = _unless_null({"$ref": "#/$defs/Teacher"})
     whole["properties"]["plugins"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Wanted"}]}
-    # A recipe without a name has its file's.
-    whole["required"] = [name for name in whole["required"] if name != "name"]
+    # A recipe without a name has its file's; in a suite, what is missing can come from the recipe that it names.
+    required = [name for name in whole.pop("required") if name != "name"]
+    whole |= {"if": {"not": {"required": ["grid"]}}, "then": {"required": required}}
+    heading: Schema = Heading.model_json_schema()
+    found |= heading.pop("$defs")
+    own = {name: part for name, part in heading["properties"].items() if name not in whole["properties"]}
+    whole["properties"] |= own
+    whole["dependentRequired"] = {name: ["grid"] for name in own if name != "grid"}
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kdcompress recipe"}
     return {**title, **_tidy(whole), "$defs": {name: _tidy(part) for name, part in found.items()}}
 

@@ -41,10 +41,23 @@ def changed(path, value):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_recipe_is_valid(validator, path):
-    plain = yaml.safe_load(path.read_text())
-    if "grid" in plain:
-        pytest.skip(f"{path.name} is a suite of recipes")
-    validator.validate(plain)
+    validator.validate(yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_suite_is_valid(validator, path):
+    validator.validate(yaml.safe_load(path.read_text()))
+
+
+def test_only_a_suite_may_leave_out_what_its_recipe_says(validator):
+    grid = {"recipe": ["digits"], "seed": [0, 1]}
+    validator.validate({"grid": grid, "tuned_on": {"digits": [0]}})
+    with pytest.raises(jsonschema.ValidationError, match="'grid' is a dependency of 'tuned_on'"):
+        validator.validate({**DIGITS, "tuned_on": {"digits": [0]}})
+    with pytest.raises(jsonschema.ValidationError, match="'data' is a required property"):
+        validator.validate({"student": DIGITS["student"]})
+    with pytest.raises(jsonschema.ValidationError, match="3 is not of type 'array'"):
+        validator.validate({"grid": {"seed": 3}})
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "teacher-digits"])

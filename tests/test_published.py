@@ -1,0 +1,61 @@
+"""What is committed under benchmarks/results is what its suite says, and its reports are made from its cells."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from kdcompress import suite
+from kdcompress.reporting.files import write_suite
+from kdcompress.results import to_json
+from kdcompress.suitedir import SuiteDir
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SUITES = sorted(BENCHMARKS.glob("*.yaml"))
+PUBLISHED = [path for path in SUITES if SuiteDir.holds(BENCHMARKS / "results" / path.stem)]
+
+
+def lock_of(path):
+    return json.loads(path.with_suffix(".lock").read_text())
+
+
+def test_there_are_suites():
+    assert {path.stem for path in SUITES} >= {"pkdgan"}
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_a_suite_is_well_formed_and_its_lock_names_its_cells(path):
+    cells = suite.load(str(path)).cells
+    assert set(lock_of(path)["cells"]) == {cell.name for cell in cells}
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_every_cell_has_the_settings_that_were_locked(path):
+    folder = SuiteDir(BENCHMARKS / "results" / path.stem)
+    manifest, locked = folder.manifest(), lock_of(path)["cells"]
+    assert {entry.name: entry.digest for entry in manifest.cells} == locked
+    results = folder.results(manifest)
+    assert results
+    for name, result in results.items():
+        assert result.digest == locked[name]
+        assert result.protocol.selection == "last"
+        assert result.protocol.labels_used_in_training is False
+        assert result.protocol.eval_mode is True
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_committed_reports_are_made_from_the_committed_cells(path, tmp_path):
+    folder = BENCHMARKS / "results" / path.stem
+    write_suite(SuiteDir(folder), ("json", "md", "csv"), tmp_path)
+    for name in ("summary.json", "report.md", "report.csv"):
+        assert (tmp_path / name).read_text() == (folder / name).read_text(), name
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_a_published_cell_keeps_no_path_and_its_history_is_there(path):
+    folder = SuiteDir(BENCHMARKS / "results" / path.stem)
+    for name, result in folder.results(folder.manifest()).items():
+        assert not re.search(r"(/home|/root|/tmp|/work)\b", json.dumps(to_json(result)))
+        arms = {row["arm"] for row in folder.history(name)}
+        assert arms >= {"teacher", "student", "control"}
