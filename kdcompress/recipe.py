@@ -104,13 +104,18 @@ class Student(Ref):
 
 
 class Engine(_Part):
-    """How to compute. ``auto`` is decided by measurement on the machine, once for each network."""
+    """How to compute. ``auto`` is decided by measurement on the machine, once for each network.
+
+    ``memory_bytes`` is for prepared inputs and a frozen teacher's outputs; what takes more goes into a file. Unset, it
+    is half of what is available. It changes no bit.
+    """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     folded: bool | Literal["auto"] = "auto"
     compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    memory_bytes: Annotated[int, Field(ge=2**20, lt=2**63)] | None = None
 
 
 class EvaluationOptions(_Part):
@@ -167,10 +172,11 @@ def _without_unset(part: BaseModel) -> dict[str, Any]:
 def digest(recipe: Recipe, *hashes: str) -> str:
     """Return the 12 hex digits that name a run: the resolved recipe, the hashes of its inputs, the training's version.
 
-    Paths and the recipe's name and description are left out: they do not change a bit of the outcome. Of plug-ins the
-    content counts alone.
+    Paths, the memory given and the recipe's name and description are left out: they do not change a bit of the outcome.
+    Of plug-ins the content counts alone.
     """
-    plain = recipe.model_dump(mode="json", exclude={"name", "description", "plugins"})
+    left_out: Any = {"name": True, "description": True, "plugins": True, "engine": {"memory_bytes"}}
+    plain = recipe.model_dump(mode="json", exclude=left_out)
     hashes = (*hashes, *sorted(one.sha256 for one in recipe.plugins if one.sha256 is not None))
     plain["data"].pop("root", None)
     if plain["teacher"] is not None:

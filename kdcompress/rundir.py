@@ -175,6 +175,12 @@ class RunDir:
         """Return where an arm's training is kept."""
         return CheckpointFile(self, arm)
 
+    def temporary(self) -> Path:
+        """Return a folder for files that go with the process that made them."""
+        folder = self.path / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def write_recipe(self, text: str) -> None:
         """Write the resolved recipe."""
         write_atomic(self.path / "recipe.yaml", text.encode())

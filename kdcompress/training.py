@@ -15,8 +15,10 @@ from kdcompress.engine import plan as plans
 from kdcompress.engine.events import Event, StageDone
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
+from kdcompress.engine.store import Memory
 from kdcompress.environment import known_plans, remember_plans
 from kdcompress.errors import InputError
+from kdcompress.memory import available_bytes
 from kdcompress.recipe import Recipe
 from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
@@ -67,6 +69,7 @@ def train(
         plan_for=lambda stage: _plan(course, stages.index(stage), stage, pair, other),
         seed=derive(course.recipe.seed, "training"),
         slot=slot,
+        memory=_memory(course, arm),
     )
     with deferred() as stop:
         for event in events:
@@ -81,6 +84,15 @@ def train(
         bundle.save(rundir.bundle("teacher_after"), moved, teacher.pair)
     bundle.save(rundir.bundle(arm), replace(manifest, arm=arm), pair)
     slot.clear()
+
+
+def _memory(course: Course, arm: str) -> Memory:
+    """Return what may be taken for inputs and cached outputs: as the recipe says, or half of what is available."""
+    given = course.recipe.engine.memory_bytes
+    if given is None:
+        on_device = course.device.type == "cuda"
+        given = (torch.cuda.mem_get_info(course.device)[0] if on_device else available_bytes()) // 2
+    return Memory(given, course.rundir.temporary(), lambda event: course.observe(arm, event))
 
 
 def moves_teacher(stages: tuple[Stage, ...]) -> bool:

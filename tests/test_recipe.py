@@ -454,3 +454,13 @@ def test_the_json_schema_knows_every_section():
     assert {"data", "teacher", "student", "strategy", "seed", "engine"} <= schema["properties"].keys()
     assert re.match(schema["properties"]["name"]["pattern"], "teacher-mnist")
     assert not re.match(schema["properties"]["name"]["pattern"], "a/b")
+
+
+def test_the_memory_given_is_not_part_of_the_digest():
+    def given(**engine):
+        return digest(parse({"name": "r", **yaml.safe_load(BASE), "engine": engine}))
+
+    assert given(threads=1) == given(threads=1, memory_bytes=2**20)
+    assert given(threads=1) != given(threads=2)
+    with pytest.raises(RecipeError, match="engine.memory_bytes: input should be greater than or equal to 1048576"):
+        given(memory_bytes=1)

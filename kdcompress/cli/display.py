@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Phase, StageDone, Started
+from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Phase, Spilled, StageDone, Started
 from kdcompress.engine.events import Progress as At
+from kdcompress.reporting import numbers
 
 
 class Display:
@@ -49,6 +50,9 @@ class Display:
         """Show what happens."""
         if isinstance(event, LeftOut):
             self._note(f"{arm}: left out, as the pair cannot feed them: {'; '.join(event.terms)}")
+        elif isinstance(event, Spilled):
+            sizes = numbers.size(event.bytes), numbers.size(event.left)
+            self._note(f"{arm}: {event.what} take {sizes[0]}, more than the {sizes[1]} of memory left: kept in a file")
         elif isinstance(event, Diverged):
             self._note(f"{arm}: {event.why}; back to epoch {event.epoch} with half the learning rate ({event.retry})")
         elif isinstance(event, Phase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdcompress.data import DATASETS
+from kdcompress.data.blank import blank
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share, hold_out, validation_size
 from kdcompress.errors import DataError, near
@@ -53,13 +55,14 @@ def folder(*, root: str, size: Side | None = None, validation: Share = 0.1) -> O
             f"{tested}: no folder 'good' with the normal test images{near('good', [k.name for k in kinds])}"
         )
     files = {kind: _images(kind) for kind in kinds}
-    everything = [*normal, *(file for kind in kinds for file in files[kind])]
-    images = _stacked(everything, size)
-    train, test = images[: len(normal)], images[len(normal) :]
     count = validation_size("folder", len(normal), validation)
     kept, held = hold_out(range(len(normal)), count, "data", "folder", "validation")
+    # In the order of the three parts, so that each is a slice: to pick from an array in a file would copy it.
+    ordered = [*(normal[one] for one in (*kept, *held)), *(file for kind in kinds for file in files[kind])]
+    images = _stacked(ordered, size)
+    train, validated, test = images.split([len(kept), len(held), len(ordered) - len(normal)])
     labels = [int(kind.name != "good") for kind in kinds for _ in files[kind]]
-    return OneClassData("folder", None, train[kept], train[held], test, torch.tensor(labels, dtype=torch.int64))
+    return OneClassData("folder", None, train, validated, test, torch.tensor(labels, dtype=torch.int64))
 
 
 def _existing(path: Path, what: str) -> Path:
@@ -82,25 +85,33 @@ def _images(place: Path) -> list[Path]:
 
 def _stacked(files: Sequence[Path], size: int | None) -> Tensor:
     """Read images of one shape as uint8 [N, C, H, W]."""
-    images = [_read(file, size) for file in files]
-    shapes = Counter(image.shape for image in images)
+    shapes: Counter[tuple[int, ...]] = Counter()
+    first: dict[tuple[int, ...], Path] = {}
+    images = None
+    with ThreadPoolExecutor() as pool:
+        for place, (file, image) in enumerate(zip(files, pool.map(lambda file: _read(file, size), files), strict=True)):
+            shapes[image.shape] += 1
+            first.setdefault(image.shape, file)
+            images = images if images is not None else blank((len(files), *image.shape))
+            if len(shapes) == 1:
+                images[place] = torch.from_numpy(image.copy())
     if len(shapes) > 1:
-        first = {image.shape: file for file, image in reversed(list(zip(files, images, strict=True)))}
         listed = "; ".join(f"{n} of {_spelled(shape)}, e.g. {first[shape]}" for shape, n in shapes.most_common(_SHOWN))
         more = f"; and {len(shapes) - _SHOWN} shapes more" if len(shapes) > _SHOWN else ""
-        sizes, channels = {shape[:2] for shape in shapes}, {shape[2] for shape in shapes}
+        sizes, channels = {shape[1:] for shape in shapes}, {shape[0] for shape in shapes}
         advice = ["set data.size, and all are resized to it"] if len(sizes) > 1 else []
         advice += ["save all with the same channels"] if len(channels) > 1 else []
         raise DataError(f"the images differ in shape: {listed}{more}: {' and '.join(advice)}")
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    assert images is not None, "a folder has images"
+    return images
 
 
 def _spelled(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]} pixels with {shape[2]} channel{'s' if shape[2] > 1 else ''}"
+    return f"{shape[2]} x {shape[1]} pixels with {shape[0]} channel{'s' if shape[0] > 1 else ''}"
 
 
 def _read(file: Path, size: int | None) -> np.ndarray:
-    """Read one image as uint8 [H, W, C]."""
+    """Read one image as uint8 [C, H, W]."""
     try:
         with warnings.catch_warnings():
             # Pillow only warns of an image of suspiciously many pixels, and refuses one of twice as many.
@@ -118,4 +129,4 @@ def _read(file: Path, size: int | None) -> np.ndarray:
         raise DataError(f"{file}: damaged: {error}") from error
     if size is not None and plain.size != (size, size):
         plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode])
+    return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)

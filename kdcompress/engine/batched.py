@@ -18,6 +18,7 @@ from kdcompress.engine.checkpoint import Slot
 from kdcompress.engine.events import Diverged, Event, StageDone
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
+from kdcompress.engine.store import Memory
 from kdcompress.errors import InputError, KdcompressError
 from kdcompress.stage import Loss, Side, Stage, Term, Update
 from kdcompress.types import Outputs, Pair
@@ -36,6 +37,7 @@ def fit_batched(
     plan_for: Callable[[Stage, Pair], Plan],
     seed: int,
     slot: Slot,
+    memory: Memory | None = None,
 ) -> Generator[Event, None, None]:
     """Train several students at once through the stages, each as `fit` trains it alone with the same seed.
 
@@ -51,6 +53,7 @@ def fit_batched(
         plan_for: how to compute a stage, given the pair that holds all students.
         seed: of batches.
         slot: where checkpoints go.
+        memory: as in `fit`.
 
     Raises:
         InputError: where the students, or what they learn from, cannot be trained as one.
@@ -79,6 +82,7 @@ def fit_batched(
         plan_for=lambda stage: plan_for(stage, joint),
         seed=seed,
         slot=slot,
+        memory=memory,
     )
     try:
         for event in events:

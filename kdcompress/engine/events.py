@@ -61,6 +61,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Spilled:
+    """What a stage reads takes more ``bytes`` than are ``left`` of the memory given, and goes into a file."""
+
+    what: str
+    bytes: int
+    left: int
+
+
+@dataclass(frozen=True)
 class Diverged:
     """A loss was not finite: the stage went back to ``epoch`` complete epochs, at half the learning rate once more."""
 
@@ -70,4 +79,4 @@ class Diverged:
     retry: int
 
 
-Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut | Diverged
+Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut | Spilled | Diverged

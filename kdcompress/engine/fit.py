@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from kdcompress.engine.checkpoint import Slot, Snapshot
 from kdcompress.engine.events import Diverged, EpochDone, Event, StageDone, Started
 from kdcompress.engine.plan import Plan
 from kdcompress.engine.stage_run import NotFinite, StageRun
+from kdcompress.engine.store import Memory, Store
 from kdcompress.errors import KdcompressError
 from kdcompress.seeding import derive
 from kdcompress.stage import SideName, Stage
@@ -32,6 +34,7 @@ def fit(
     plan_for: Callable[[Stage], Plan],
     seed: int,
     slot: Slot,
+    memory: Memory | None = None,
 ) -> Generator[Event, None, None]:
     """Train through the stages, telling what happens; the pairs are trained in place.
 
@@ -48,6 +51,7 @@ def fit(
         plan_for: how to compute a stage.
         seed: of batches and of whatever randomness a forward pass has.
         slot: where checkpoints go.
+        memory: for inputs and cached outputs; files hold the rest, to the same bits. None: as much as they take.
 
     Raises:
         KdcompressError: where a loss is not finite, also after going back with smaller steps.
@@ -60,11 +64,12 @@ def fit(
             part.to(device)
             if snapshot is not None:
                 part.load_state_dict(snapshot.under(f"part/{name}.{part_name}/"))
-    inputs = {name: _prepare(pair, raw, device) for name, pair in pairs.items()}
+    memory = memory or Memory()
+    inputs = {name: _prepare(f"the {name}'s prepared input", pair, raw, device, memory) for name, pair in pairs.items()}
     for index, stage in enumerate(stages):
         if snapshot is not None and snapshot.stage > index:
             continue
-        run = StageRun(index, stage, pairs, inputs, plan_for(stage), derive(seed, "stage", index))
+        run = StageRun(index, stage, pairs, inputs, plan_for(stage), derive(seed, "stage", index), replace(memory))
         if snapshot is not None:
             run.restore(snapshot)
             snapshot = None
@@ -98,7 +103,12 @@ def _epochs(run: StageRun, slot: Slot) -> Iterator[Event]:
         yield EpochDone(run.stage, row)
 
 
-def _prepare(pair: Pair, raw: Tensor, device: torch.device) -> Tensor:
-    """Return all of a detector's input on the device, prepared once."""
-    chunks = [pair.detector.prepare(chunk.to(device)) for chunk in raw.split(_CHUNK)]
-    return torch.cat(chunks)
+def _prepare(what: str, pair: Pair, raw: Tensor, device: torch.device, memory: Memory) -> Store:
+    """Return all of a detector's input, prepared once."""
+    store = None
+    for chunk in raw.split(_CHUNK):
+        x = pair.detector.prepare(chunk.to(device))
+        store = store or memory.store(what, len(raw), x[0])
+        store.append(x)
+    assert store is not None, "there are training samples"
+    return store

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcompress.engine.plan import Plan
+from kdcompress.engine.store import Memory, Store
 from kdcompress.stage import Projection, Side, SideName, Stage
 from kdcompress.types import Outputs, Pair
 
@@ -44,36 +45,50 @@ class Projections(nn.Module):
         return {name: self.maps[name](value) if name in self.maps else value for name, value in outputs.items()}
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """What a side needs for one batch: its input, and its outputs where they are cached."""
+
+    x: Tensor
+    outputs: dict[str, Tensor] | None
+
+
 @dataclass
 class Player:
     """One side in one stage.
 
     Attributes:
         pair: its detector and critic, as they are computed.
-        x: its prepared training input, all of it, on the device.
+        x: its prepared training input, all of it.
         cached: the outputs over all of ``x`` where no update of the stage trains the detector, else None.
         judged: whether any term reads its critic.
     """
 
     pair: Pair
-    x: Tensor
-    cached: dict[str, Tensor] | None
+    x: Store
+    cached: dict[str, Store] | None
     judged: bool
 
-    def side(self, rows: Tensor, plan: Plan) -> Side:
+    def stores(self) -> list[Store]:
+        """Return everything that is read in each step."""
+        return [self.x, *(self.cached or {}).values()]
+
+    def fetch(self, rows: Tensor) -> Fetched:
+        """Read what a batch needs."""
+        cached = {name: store.rows(rows) for name, store in self.cached.items()} if self.cached is not None else None
+        return Fetched(self.x.rows(rows), cached)
+
+    def side(self, fetched: Fetched, plan: Plan) -> Side:
         """Return this side of a batch, in float32 whatever the plan's precision."""
-        x = _formatted(self.x.index_select(0, rows), plan)
+        x = _formatted(fetched.x, plan)
         with plan.autocast(x.device):
-            if self.cached is None:
-                outputs = self.pair.detector(x)
-            else:
-                outputs = {name: value.index_select(0, rows) for name, value in self.cached.items()}
+            outputs = self.pair.detector(x) if fetched.outputs is None else fetched.outputs
             critic = self.pair.critic(x, outputs) if self.judged and self.pair.critic is not None else {}
         outputs = _float(outputs)
         return Side(x, outputs, _float(critic), aligned=outputs)
 
 
-def player(name: SideName, pair: Pair, x: Tensor, stage: Stage, plan: Plan) -> Player:
+def player(name: SideName, pair: Pair, x: Store, stage: Stage, plan: Plan, memory: Memory) -> Player:
     """Put a side into the stage's modes and compute what stays the same throughout.
 
     Whatever an update trains is in train mode with gradients, everything else in eval mode without.
@@ -89,17 +104,22 @@ def player(name: SideName, pair: Pair, x: Tensor, stage: Stage, plan: Plan) -> P
         return Player(Pair(plan.network(pair.detector), critic), x, None, judged)
     wanted = {output for term in stage.terms() for output in term.loss.shared}
     wanted |= {output for term in stage.terms() if term.on == name for output in term.loss.outputs}
-    return Player(pair, x, _outputs(pair, x, None if judged else wanted, plan), judged)
+    return Player(pair, x, _outputs(name, pair, x, None if judged else wanted, plan, memory), judged)
 
 
-def _outputs(pair: Pair, x: Tensor, wanted: set[str] | None, plan: Plan) -> dict[str, Tensor]:
+def _outputs(
+    name: SideName, pair: Pair, x: Store, wanted: set[str] | None, plan: Plan, memory: Memory
+) -> dict[str, Store]:
     """Run a frozen detector once over its input and keep the wanted outputs; None keeps all: a critic may read any."""
-    chunks = []
+    stores: dict[str, Store] = {}
     with torch.no_grad(), plan.autocast(x.device):
-        for start in range(0, len(x), _CHUNK):
-            outputs = pair.detector(_formatted(x[start : start + _CHUNK], plan))
-            chunks.append({name: value.float() for name, value in outputs.items() if wanted is None or name in wanted})
-    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        for chunk in x.chunks(_CHUNK):
+            outputs = _float(pair.detector(_formatted(chunk, plan)))
+            for output in [one for one in outputs if wanted is None or one in wanted]:
+                if output not in stores:
+                    stores[output] = memory.store(f"the {name}'s outputs '{output}'", len(x), outputs[output][0])
+                stores[output].append(outputs[output])
+    return stores
 
 
 def _formatted(x: Tensor, plan: Plan) -> Tensor:

@@ -15,7 +15,8 @@ from kdcompress.engine import optimizer as optimizers
 from kdcompress.engine.checkpoint import Snapshot
 from kdcompress.engine.events import Progress
 from kdcompress.engine.plan import Plan
-from kdcompress.engine.players import Projections, player
+from kdcompress.engine.players import Fetched, Projections, player
+from kdcompress.engine.store import Memory, Store, ahead
 from kdcompress.seeding import derive
 from kdcompress.stage import Side, SideName, Stage
 from kdcompress.types import Pair
@@ -36,15 +37,17 @@ class StageRun:
         index: int,
         stage: Stage,
         pairs: Mapping[SideName, Pair],
-        inputs: Mapping[SideName, Tensor],
+        inputs: Mapping[SideName, Store],
         plan: Plan,
         seed: int,
+        memory: Memory,
     ) -> None:
         self.index, self.stage, self.plan, self.seed = index, stage, plan, seed
         self.epoch = self.batch = self.retries = 0
         self.seconds = 0.0
         self.device = inputs["student"].device
-        self.players = {name: player(name, pair, inputs[name], stage, plan) for name, pair in pairs.items()}
+        self.players = {name: player(name, pair, inputs[name], stage, plan, memory) for name, pair in pairs.items()}
+        self.from_files = any(one.in_file for player in self.players.values() for one in player.stores())
         torch.manual_seed(derive(seed, "projection"))
         self.projection = Projections(stage.projections).to(self.device)
         self.parts: dict[str, nn.Module] = {"projection": self.projection}
@@ -68,10 +71,10 @@ class StageRun:
         batches = self._batches()
         started = told = time.perf_counter()
         rates = self._set_rates(self.epoch / self.stage.epochs)
-        while self.batch < len(batches):
+        for fetched in ahead(self._fetch, batches[self.batch :], threaded=self.from_files):
             rates = self._set_rates((self.epoch + self.batch / len(batches)) / self.stage.epochs)
             torch.manual_seed(derive(self.seed, "forward", self.epoch, self.batch))
-            self.sums += self._step(batches[self.batch])
+            self.sums += self._step(fetched)
             self.batch += 1
             now = time.perf_counter()
             if now - told > _TICK_SECONDS:
@@ -95,13 +98,16 @@ class StageRun:
         self.sums.zero_()
         return row
 
-    def _step(self, rows: Tensor) -> Tensor:
+    def _fetch(self, rows: Tensor) -> dict[SideName, Fetched]:
+        return {name: one.fetch(rows) for name, one in self.players.items()}
+
+    def _step(self, fetched: Mapping[SideName, Fetched]) -> Tensor:
         """Do all updates on one batch and return the terms' values.
 
         Every detector and critic runs once. Each update differentiates its own terms with regard to its own parts
         only, all at the same weights; then all optimisers step. So nothing is moved by a term that is not its own.
         """
-        sides = self._sides(rows)
+        sides = self._sides(fetched)
         values, gradients = [], []
         for index, (update, params) in enumerate(zip(self.stage.updates, self.params, strict=True)):
             losses = [term.loss.compute(sides[term.on], sides.get(_OTHER[term.on])) for term in update.terms]
@@ -117,8 +123,8 @@ class StageRun:
             torch._foreach_lerp_(averages, list(self.parts[part].parameters()), 1 - (self.stage.averaging or 0))
         return torch.stack(values)
 
-    def _sides(self, rows: Tensor) -> dict[SideName, Side]:
-        sides = {name: one.side(rows, self.plan) for name, one in self.players.items()}
+    def _sides(self, fetched: Mapping[SideName, Fetched]) -> dict[SideName, Side]:
+        sides = {name: one.side(fetched[name], self.plan) for name, one in self.players.items()}
         if self.stage.projections:
             sides["student"] = replace(sides["student"], aligned=self.projection(sides["student"].outputs))
         return sides

@@ -3,7 +3,14 @@ import sys
 
 import pytest
 
-FAST = [["--help"], ["list"], ["list", "recipes"], ["distill", "--help"], ["benchmark", "--help"], ["check", "digits", "--syntax"]]
+FAST = [
+    ["--help"],
+    ["list"],
+    ["list", "recipes"],
+    ["distill", "--help"],
+    ["benchmark", "--help"],
+    ["check", "digits", "--syntax"],
+]
 
 
 @pytest.mark.parametrize("arguments", FAST, ids=" ".join)

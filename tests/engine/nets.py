@@ -76,7 +76,7 @@ class Memory:
             raise InterruptedError("stopped on purpose")
 
 
-def run(stages, student, teacher=None, raw=None, slot=None, seed=0, plan=None):
+def run(stages, student, teacher=None, raw=None, slot=None, seed=0, plan=None, memory=None):
     slot = slot if slot is not None else Memory()
     events = fit(
         stages,
@@ -87,6 +87,7 @@ def run(stages, student, teacher=None, raw=None, slot=None, seed=0, plan=None):
         plan_for=lambda stage: plan or Plan(),
         seed=seed,
         slot=slot,
+        memory=memory,
     )
     return [event.row for event in events if isinstance(event, EpochDone)]
 
