@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +87,7 @@ class Suite:
 
     heading: Heading
     cells: tuple[Cell, ...]
-    plain: Mapping[str, Any] = field(repr=False)
+    where: str
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugi
     Overrides apply to the suite: ``seed=3`` for every cell, ``grid.seed=[3]`` for the grid.
 
     Raises:
-        RecipeError: with every problem found; each is named once, however many cells have it.
+        InputError: with every problem found; each is named once, however many cells have it.
     """
     path = library.find(name)
     plain: Any = {"name": path.stem, **library.read(path)}
@@ -125,7 +125,7 @@ def parse(plain: Mapping[str, Any], where: str = "suite", given: Sequence[plugin
     grid.
 
     Raises:
-        RecipeError: with every problem found.
+        InputError: with every problem found.
     """
     if not is_suite(plain):
         raise RecipeError(where, ["grid: missing: this is one run; use `kdcompress distill` for it"])
@@ -137,7 +137,7 @@ def parse(plain: Mapping[str, Any], where: str = "suite", given: Sequence[plugin
         raise RecipeError(where, signature.problems(error, "", heading_plain, {"": keys})) from error
     sections = {key: value for key, value in plain.items() if key not in keys}
     cells: list[Cell] = []
-    problems: dict[str, InputError] = {}
+    problems: dict[str, None] = {}
     bases: dict[str, tuple[str, dict[str, Any]]] = {}
     axes = list(heading.grid)
     for place in itertools.product(*(range(len(values)) for values in heading.grid.values())):
@@ -145,18 +145,18 @@ def parse(plain: Mapping[str, Any], where: str = "suite", given: Sequence[plugin
         try:
             cells.append(_cell(heading, sections, values, place, where, bases, given))
         except InputError as error:
-            problems.setdefault(str(error), error)
+            problems |= dict.fromkeys(str(error).splitlines())
     if problems:
-        raise RecipeError(where, [_once(error, where) for error in problems.values()])
+        raise InputError("\n".join(problems))
     names = [cell.name for cell in cells]
     if doubles := sorted({name for name in names if names.count(name) > 1}):
         raise RecipeError(where, [f"grid: two cells would be named {doubles[0]}: give their recipes other names"])
-    return Suite(heading, tuple(cells), dict(plain))
+    return Suite(heading, tuple(cells), where)
 
 
-def _once(error: InputError, where: str) -> str:
-    """Return a cell's problems without the suite's file, which is said anyway."""
-    return str(error).replace(f"{where}: ", "")
+def on_base(error: InputError, base: str, where: str) -> InputError:
+    """Return the problems of a suite's sections over its recipe with the suite's file, where most of them are."""
+    return InputError("\n".join(line.replace(base, f"{where} over {base}", 1) for line in str(error).splitlines()))
 
 
 def _cell(
@@ -182,7 +182,10 @@ def _cell(
     for key, value in values.items():
         if key != "recipe":
             whole = document.replaced(whole, key, value, f"grid.{key}")
-    recipe = recipes.wanting(recipes.parse(whole, own_where), given)
+    try:
+        recipe = recipes.wanting(recipes.parse(whole, own_where), given)
+    except InputError as error:
+        raise on_base(error, own_where, where) if base is not None else error from None
     return Cell(_name(heading, values, place, recipe), values, recipe, own_where)
 
 

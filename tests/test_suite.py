@@ -3,6 +3,7 @@ import yaml
 
 from kdcompress import suite
 from kdcompress.errors import InputError, RecipeError
+from kdcompress.scale.tasks import tasks
 from tests.recipes import TINY
 
 GRID = {"data.normal_class": [0, 1], "seed": [0, 1, 2]}
@@ -91,11 +92,21 @@ def test_what_is_wrong_is_said(changes, said):
         suite.parse(plain(**changes))
 
 
-def test_a_problem_of_all_cells_is_said_once():
-    with pytest.raises(RecipeError) as error:
-        suite.parse(plain(sead=3))
-    assert len(error.value.problems) == 1
-    assert "unknown key 'sead'" in str(error.value)
+def test_a_problem_of_all_cells_is_said_once_and_each_with_its_file():
+    with pytest.raises(InputError, match="unknown key 'sead'; did you mean 'seed'") as error:
+        suite.parse(plain(sead=3, controll=True), "s.yaml")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("s.yaml: ") for line in lines)
+
+
+def test_what_a_suite_says_wrong_over_its_recipe_is_said_with_the_suites_file():
+    wrong = {"name": "s", "recipe": "digits", "grid": {"seed": [1]}, "teacher": {"strategy": {"epocs": 3}}}
+    with pytest.raises(InputError, match=r"^s.yaml over .*digits.yaml: teacher.strategy.epocs: unknown key 'epocs'"):
+        tasks(suite.parse(wrong, "s.yaml"))
+    wrong = {"name": "s", "recipe": "digits", "grid": {"seed": ["x"]}}
+    with pytest.raises(InputError, match=r"^s.yaml over .*digits.yaml: seed: input should be a"):
+        suite.parse(wrong, "s.yaml")
 
 
 def test_a_recipe_is_no_suite():

@@ -52,14 +52,14 @@ def command(
     from kdcompress.scale import benchmark
 
     with Cells(len(parsed.cells), silent=quiet) as shown:
-        work = benchmark.prepare(parsed, out, jobs=jobs, only=only, observe=shown.checked)
+        work = benchmark.prepare(parsed, out, device=device, jobs=jobs, only=only, observe=shown.checked)
         if lock:
             benchmark.write_lock(lock_file, work.manifest)
             click.echo(lock_file)
             return
         benchmark.check_lock(lock_file, work.manifest)
         shown.begin(work)
-        with closing(benchmark.run(work, device=device, plugin_files=[one.path for one in plugins])) as happenings:
+        with closing(benchmark.run(work, plugin_files=[one.path for one in plugins])) as happenings:
             for happening in happenings:
                 shown.observe(happening)
     if as_json:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kdcompress import pipeline, plugins
 from kdcompress.contents import read_json
+from kdcompress.engine.plan import device_for
 from kdcompress.errors import InputError, near
 from kdcompress.reporting.files import write_suite
 from kdcompress.rundir import write_atomic
@@ -30,16 +31,20 @@ class Work:
     suitedir: SuiteDir
     manifest: Manifest
     left: tuple[Task, ...]
+    device: str
     jobs: int
     threads: int
 
 
-def prepare(suite: Suite, root: Path, *, jobs: int | None, only: str | None, observe: Callable[[int], None]) -> Work:
+def prepare(
+    suite: Suite, root: Path, *, device: str, jobs: int | None, only: str | None, observe: Callable[[int], None]
+) -> Work:
     """Check every cell, and find out what is left to do; nothing is computed.
 
     Args:
         suite: what to run.
         root: the folder of all suites.
+        device: ``auto``, ``cpu`` or ``cuda``.
         jobs: processes at a time; None for as many as the cells' threads leave room for.
         only: run the cells whose names match this pattern (``*`` for any text).
         observe: is told how many cells are checked.
@@ -47,6 +52,7 @@ def prepare(suite: Suite, root: Path, *, jobs: int | None, only: str | None, obs
     Raises:
         InputError: with every problem of any cell; where results of other settings are in the folder.
     """
+    device_for(device)
     found = tasks(suite, observe)
     manifest = Manifest.of(suite, {task.name: task.digest for task in found if task.cell})
     suitedir = SuiteDir(root / suite.name)
@@ -63,7 +69,7 @@ def prepare(suite: Suite, root: Path, *, jobs: int | None, only: str | None, obs
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     known = [one for one in threads if one is not None]
     jobs = jobs if jobs is not None else max(1, cpus // max(known)) if len(known) == len(threads) else 1
-    return Work(suitedir, manifest, tuple(left), jobs, max(1, cpus // jobs))
+    return Work(suitedir, manifest, tuple(left), device, jobs, max(1, cpus // jobs))
 
 
 def _check_folder(suitedir: SuiteDir, manifest: Manifest) -> None:
@@ -84,7 +90,7 @@ def _check_folder(suitedir: SuiteDir, manifest: Manifest) -> None:
             )
 
 
-def run(work: Work, *, device: str, plugin_files: Sequence[Path]) -> Generator[Happening, None, None]:
+def run(work: Work, *, plugin_files: Sequence[Path]) -> Generator[Happening, None, None]:
     """Run what is left; after each cell the summary is written, at the end the report.
 
     Cells that fail are told and left out; the same suite run again tries them again.
@@ -93,7 +99,7 @@ def run(work: Work, *, device: str, plugin_files: Sequence[Path]) -> Generator[H
     failed: dict[str, str] = {}
     with suitedir.lock():
         suitedir.write_manifest(work.manifest)
-        job = partial(_job, suitedir=suitedir, device=device, plugin_files=tuple(plugin_files))
+        job = partial(_job, suitedir=suitedir, device=work.device, plugin_files=tuple(plugin_files))
         try:
             with closing(local.run(work.left, job, work.jobs, work.threads)) as happenings:
                 for happening in happenings:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kdcompress import pipeline
 from kdcompress.errors import InputError, MissingDataError
 from kdcompress.recipe import Recipe
-from kdcompress.suite import Cell, Suite
+from kdcompress.suite import Cell, Suite, on_base
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def tasks(suite: Suite, observe: Callable[[int], None] = lambda _: None) -> list
         except MissingDataError:
             raise
         except InputError as error:
-            problems[str(error)] = None
+            told = on_base(error, cell.where, suite.where) if cell.where != suite.where else error
+            problems |= dict.fromkeys(str(told).splitlines())
             continue
         finally:
             observe(number)

@@ -31,11 +31,11 @@ def parsed(**changes):
 
 
 def prepare(suite, root, *, jobs=1, only=None):
-    return benchmark.prepare(suite, root, jobs=jobs, only=only, observe=lambda _: None)
+    return benchmark.prepare(suite, root, device="cpu", jobs=jobs, only=only, observe=lambda _: None)
 
 
 def run(work):
-    return [one for one in benchmark.run(work, device="cpu", plugin_files=()) if isinstance(one, Ended)]
+    return [one for one in benchmark.run(work, plugin_files=()) if isinstance(one, Ended)]
 
 
 def command(folder):
