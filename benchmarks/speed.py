@@ -23,6 +23,7 @@ import torch
 from measure import DEVICE, Row
 from speed_anomalib import anomalib_rows
 from speed_commands import startup_rows
+from speed_memory import memory_rows
 from speed_whole import whole_rows
 
 from kdcompress.environment import describe
@@ -35,6 +36,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
     "teacher": training.teacher_rows,
     "joint": training.joint_rows,
     "scaling": training.scaling_rows,
+    "memory": memory_rows,
     "whole": whole_rows,
     "anomalib": partial(anomalib_rows, None),
 }
