@@ -139,8 +139,12 @@ class SuiteDir:
         return contents.read_history(self.path / f"{name}.history.jsonl")
 
     def write_failed(self, failed: Mapping[str, str]) -> None:
-        """Write which cells failed when the suite was last run, and why."""
-        write_atomic(self.path / "failed.json", (json.dumps(dict(failed), indent=1) + "\n").encode())
+        """Write which cells failed when the suite was last run, and why; no file where none did."""
+        path = self.path / "failed.json"
+        if failed:
+            write_atomic(path, (json.dumps(dict(failed), indent=1) + "\n").encode())
+        else:
+            path.unlink(missing_ok=True)
 
     def failed(self) -> dict[str, str]:
         """Return which cells failed when the suite was last run and are still not done."""
