@@ -104,7 +104,10 @@ def _costs(data: str, found: Sequence[Group]) -> Table:
     for group in {_cost(one, "teacher")[:3]: one for one in reversed(taught)}.values():
         lines.append((f"{group.label}: teacher", *_cost(group, "teacher"), DASH, DASH, DASH))
     return Table(
-        f"{data}: cost", header, tuple(lines), f"Latencies are medians over the cells. {_machines(found)}".strip()
+        f"{data}: cost",
+        header,
+        tuple(lines),
+        f"Latencies are medians over the cells; others may have run beside them. {_machines(found)}".strip(),
     )
 
 
