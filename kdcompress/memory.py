@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-_CGROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Limit and usage of this process's control group, of version 2 and 1: a container sees its own at these places."""
+"""Limit and usage of a control group, and the part of its ``memory.stat`` that is cache: versions 2 and 1."""
 
 _UNKNOWN = 4 * 2**30
 """Bytes taken for available where the system does not say."""
 
 
 def available_bytes() -> int:
-    """Return the memory that this process can take without making the machine swap or its container kill it."""
-    return min(filter(None, (_machine(), *(_group(*files) for files in _CGROUPS))), default=_UNKNOWN)
+    """Return the memory that this process can take without making the machine swap or a limit kill it.
+
+    Limits are those of its control group and of every group around it: a container's, a batch job's, a service's.
+    """
+    return min(filter(None, (_machine(), *map(_left, _groups()))), default=_UNKNOWN)
 
 
 def _machine() -> int | None:
@@ -31,8 +37,28 @@ def _machine() -> int | None:
     return None
 
 
-def _group(limit: Path, usage: Path) -> int | None:
-    # Without a limit the first file says "max", or a number larger than any machine.
-    with contextlib.suppress(OSError, ValueError):
-        return max(int(limit.read_text(encoding="ascii")) - int(usage.read_text(encoding="ascii")), 1)
+def _groups() -> Iterator[Path]:
+    """Return the folders of this process's control groups and of those around them.
+
+    A container may see its own group at the top, under whatever path: of a path the parts that exist count.
+    """
+    try:
+        lines = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        controllers, _, name = line.partition(":")[2].partition(":")
+        if not controllers or "memory" in controllers.split(","):
+            path = PurePosixPath("/", name)
+            yield from (_GROUPS / controllers / one.relative_to("/") for one in (path, *path.parents))
+
+
+def _left(group: Path) -> int | None:
+    """Return the bytes below a group's limit; cache counts as free, for the system drops it before it kills."""
+    for limit, usage, cache in _FILES:
+        # Without a limit the first file says "max", or a number larger than any machine.
+        with contextlib.suppress(OSError, ValueError):
+            most, taken = (int((group / name).read_text(encoding="ascii")) for name in (limit, usage))
+            stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+            return max(most - taken + int(stat.get(cache, 0)), 1)
     return None

@@ -41,9 +41,13 @@ class Scored:
 
 def scored(detector: Detector, data: OneClassData, device: torch.device) -> Scored:
     """Score a data set in float32 and eval mode; the detector moves to the device."""
-    detector.to(device)
-    test = evaluation.score(detector, data.test, device=device)
+    test = test_scores(detector, data, device)
     return Scored(test, evaluation.score(detector, data.validation, device=device))
+
+
+def test_scores(detector: Detector, data: OneClassData, device: torch.device) -> np.ndarray:
+    """Score the test set [N]; the detector moves to the device."""
+    return evaluation.score(detector.to(device), data.test, device=device)
 
 
 def evaluated(
@@ -64,12 +68,12 @@ def evaluated(
     )
 
 
-def stage_score(name: str, detector: Detector, data: OneClassData, device: torch.device) -> StageScore:
-    """Return the AUROC at the end of a stage; None without anomalies or normals in the test set."""
+def stage_score(name: str, scores: np.ndarray, data: OneClassData) -> StageScore:
+    """Return the AUROC of test scores [N] at the end of a stage; None without anomalies or normals in the test set."""
     labels = data.labels.numpy()
     if labels.all() or not labels.any():
         return StageScore(name, None)
-    return StageScore(name, evaluation.auroc(labels, evaluation.score(detector.to(device), data.test, device=device)))
+    return StageScore(name, evaluation.auroc(labels, scores))
 
 
 def summary(data: OneClassData) -> DataSummary:

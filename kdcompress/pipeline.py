@@ -87,7 +87,8 @@ def run(
         if planned.left_out:
             observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
-        return _distil(course, data, planned, given or _trained_teacher(course, root, device))
+        teacher, known = (given, {}) if given is not None else _trained_teacher(course, root, device)
+        return _distil(course, data, planned, teacher, known)
 
 
 def _done(rundir: RunDir) -> Run | None:
@@ -239,18 +240,25 @@ def _teacher_name(recipe: Recipe) -> str:
     return own if recipes.NAME.fullmatch(own) else f"{recipe.name[:90]}-teacher"
 
 
-def _trained_teacher(course: Course, root: Path, device: str) -> Bundle | None:
-    """Return the teacher of a recipe, trained unless it was before; its history becomes part of this run's."""
+def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | None, dict[str, Scored]]:
+    """Return the teacher of a recipe and its scores, trained and scored unless it was before.
+
+    Its history becomes part of this run's.
+    """
     own = teacher_recipe(course.recipe)
     if own is None:
-        return None
+        return None, {}
     trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
     course.rundir.add_history(*({**row, "arm": "teacher"} for row in trained.rundir.history()))
-    return bundle.load(trained.rundir.bundle("student"))
+    scores = trained.rundir.scores()
+    known = {"teacher": Scored(scores["student"], scores["validation_student"])}
+    return bundle.load(trained.rundir.bundle("student")), known
 
 
-def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundle | None) -> Run:
-    """Train the student and its control, and compare them with their teacher."""
+def _distil(
+    course: Course, data: OneClassData, planned: Planned, teacher: Bundle | None, known: dict[str, Scored]
+) -> Run:
+    """Train the student and its control, and compare them with their teacher; ``known`` are scores there already."""
     recipe, rundir, device = course.recipe, course.rundir, course.device
     if teacher is not None:
         bundle.save(rundir.bundle("teacher"), replace(teacher.manifest, arm="teacher"), teacher.pair)
@@ -264,12 +272,14 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
     scores = {}
     for name, one in bundles.items():
         course.observe(name, Phase("scoring"))
-        scores[name] = outcome.scored(one.detector, data, device)
+        scores[name] = known.get(name) or outcome.scored(one.detector, data, device)
     detectors = {name: one.detector for name, one in bundles.items()}
     if shown := specimens(detectors, {name: one.test for name, one in scores.items()}, data, device):
         rundir.write_samples(shown)
     stages: dict[str, tuple[StageScore, ...]] = {
-        arm: _stage_scores(rundir, arm, planned.taught, data, device) for arm in ("student", "control") if arm in arms
+        arm: _stage_scores(rundir, arm, planned.taught, scores[arm], data, device)
+        for arm in ("student", "control")
+        if arm in arms
     }
     course.observe("all", Phase("counting and timing"))
     profiles = outcome.costs(bundles, data, device)
@@ -291,12 +301,13 @@ def _distil(course: Course, data: OneClassData, planned: Planned, teacher: Bundl
 
 
 def _stage_scores(
-    rundir: RunDir, arm: str, stages: tuple[Stage, ...], data: OneClassData, device: torch.device
+    rundir: RunDir, arm: str, stages: tuple[Stage, ...], last: Scored, data: OneClassData, device: torch.device
 ) -> tuple[StageScore, ...]:
-    files = [rundir.bundle(f"{arm}-stage-{index + 1}") for index in range(len(stages))]
+    """Score a detector as it was at the end of each stage; at the end of the last one it is what is scored anyway."""
+    files = [rundir.bundle(f"{arm}-stage-{index + 1}") for index in range(len(stages) - 1)]
+    scores = [outcome.test_scores(bundle.load(file).detector, data, device) for file in files]
     return tuple(
-        outcome.stage_score(stage.name, bundle.load(file).detector, data, device)
-        for stage, file in zip(stages, files, strict=True)
+        outcome.stage_score(stage.name, one, data) for stage, one in zip(stages, [*scores, last.test], strict=True)
     )
 
 

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "kdcompress"
 # Imports go down only; members of one layer do not import each other.
 LAYERS = [
     {"errors"},
-    {"memory", "registry", "seeding", "signals", "document"},
+    {"disk", "memory", "registry", "seeding", "signals", "document"},
     {"signature", "results", "plugins", "library"},
     {"recipe", "contents", "product"},
     {"rundir", "suite"},

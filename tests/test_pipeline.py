@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from kdcompress import evaluation
 from kdcompress import rundir as rundirs
 from kdcompress.bundle import load
 from kdcompress.engine.checkpoint import Snapshot
@@ -123,6 +124,21 @@ def test_what_is_saved_is_what_was_scored_and_counted(done):
         assert score(detector, data.validation).tolist() == held_out.tolist()
         assert getattr(done.result, name).threshold == threshold(held_out, 0.05)
         assert macs(Scorer(detector), data.test[:1]) == getattr(done.result, name).macs
+
+
+def test_no_detector_is_scored_twice(tmp_path, monkeypatch):
+    scored = []
+
+    def score(detector, raw, **how):
+        scored.append((len(raw), tuple(float(one.detach().double().sum()) for one in detector.parameters())))
+        return plain(detector, raw, **how)
+
+    plain = evaluation.score
+    monkeypatch.setattr(evaluation, "score", score)
+    run(tiny(), tmp_path)
+    # The teacher before and after, and student and control at the end of both steps; on two sets but for step 1.
+    assert len(scored) == 2 * 4 + 2
+    assert len(set(scored)) == len(scored)
 
 
 def test_bundles_carry_their_threshold_and_only_the_teacher_its_critic(done):

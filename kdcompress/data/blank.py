@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from kdcompress.disk import reserve
 from kdcompress.errors import DataError
 from kdcompress.memory import available_bytes
 
@@ -30,11 +30,13 @@ def blank(shape: tuple[int, ...]) -> Tensor:
     if needed <= available_bytes() // _SHARE:
         return torch.empty(shape, dtype=torch.uint8)
     folder = Path(tempfile.gettempdir())
-    if needed > (free := shutil.disk_usage(folder).free):
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            reserve(file, folder, needed)
+            # The mapping outlives the file's name, and the space is given back with the mapping.
+            return torch.from_file(file.name, shared=True, size=needed, dtype=torch.uint8).reshape(shape)
+    except OSError as error:
         raise DataError(
-            f"the images take {needed:,} bytes, too much for memory, and {folder} has {free:,} bytes free: set "
-            "data.size, or TMPDIR to a folder with more room"
-        )
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        # The mapping outlives the file's name, and the space is given back with the mapping.
-        return torch.from_file(file.name, shared=True, size=needed, dtype=torch.uint8).reshape(shape)
+            f"the images take {needed:,} bytes, too much for memory, and {folder} cannot take them ({error.strerror}): "
+            "set data.size, or TMPDIR to a folder with more room"
+        ) from error

@@ -85,24 +85,30 @@ def _images(place: Path) -> list[Path]:
 
 def _stacked(files: Sequence[Path], size: int | None) -> Tensor:
     """Read images of one shape as uint8 [N, C, H, W]."""
-    shapes: Counter[tuple[int, ...]] = Counter()
-    first: dict[tuple[int, ...], Path] = {}
-    images = None
-    with ThreadPoolExecutor() as pool:
-        for place, (file, image) in enumerate(zip(files, pool.map(lambda file: _read(file, size), files), strict=True)):
-            shapes[image.shape] += 1
-            first.setdefault(image.shape, file)
-            images = images if images is not None else blank((len(files), *image.shape))
-            if len(shapes) == 1:
-                images[place] = torch.from_numpy(image.copy())
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        # Pillow only warns of an image of suspiciously many pixels, and refuses one of twice as many. Set here and not
+        # in each thread: what is done with warnings is the whole process's.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        images = blank((len(files), *_read(files[0], size).shape))
+
+        def place(index: int) -> tuple[int, ...]:
+            # Put by its thread: images that wait for a disk slower than decoding would pile up in memory.
+            image = _read(files[index], size)
+            if image.shape == images.shape[1:]:
+                images[index] = torch.from_numpy(image.copy())
+            return image.shape
+
+        found = list(pool.map(place, range(len(files))))
+    shapes = Counter(found)
     if len(shapes) > 1:
-        listed = "; ".join(f"{n} of {_spelled(shape)}, e.g. {first[shape]}" for shape, n in shapes.most_common(_SHOWN))
+        listed = "; ".join(
+            f"{n} of {_spelled(shape)}, e.g. {files[found.index(shape)]}" for shape, n in shapes.most_common(_SHOWN)
+        )
         more = f"; and {len(shapes) - _SHOWN} shapes more" if len(shapes) > _SHOWN else ""
         sizes, channels = {shape[1:] for shape in shapes}, {shape[0] for shape in shapes}
         advice = ["set data.size, and all are resized to it"] if len(sizes) > 1 else []
         advice += ["save all with the same channels"] if len(channels) > 1 else []
         raise DataError(f"the images differ in shape: {listed}{more}: {' and '.join(advice)}")
-    assert images is not None, "a folder has images"
     return images
 
 
@@ -113,14 +119,11 @@ def _spelled(shape: tuple[int, ...]) -> str:
 def _read(file: Path, size: int | None) -> np.ndarray:
     """Read one image as uint8 [C, H, W]."""
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns of an image of suspiciously many pixels, and refuses one of twice as many.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                mode = _MODES.get(image.mode)
-                if mode is None:
-                    raise DataError(f"{file}: pixels of mode {image.mode} (allowed: 8-bit grey, colour, transparency)")
-                plain = image.convert(mode)
+        with Image.open(file) as image:
+            mode = _MODES.get(image.mode)
+            if mode is None:
+                raise DataError(f"{file}: pixels of mode {image.mode} (allowed: 8-bit grey, colour, transparency)")
+            plain = image.convert(mode)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
     except UnidentifiedImageError as error:

@@ -22,6 +22,8 @@ RETRIES = 3
 """How often a stage that diverges goes back to its last good state with half the learning rate."""
 
 _CHUNK = 1024
+_CHUNK_BYTES = 2**24
+"""What is prepared at a time: so many samples, or fewer where they take more bytes as float32."""
 
 
 def fit(
@@ -76,6 +78,8 @@ def fit(
         yield Started(index, stage, run.plan, run.epoch)
         yield from _epochs(run, slot)
         run.finish()
+        # What it cached goes before the next stage caches its own in the same memory.
+        del run
         yield StageDone(index, stage)
 
 
@@ -106,7 +110,7 @@ def _epochs(run: StageRun, slot: Slot) -> Iterator[Event]:
 def _prepare(what: str, pair: Pair, raw: Tensor, device: torch.device, memory: Memory) -> Store:
     """Return all of a detector's input, prepared once."""
     store = None
-    for chunk in raw.split(_CHUNK):
+    for chunk in raw.split(min(_CHUNK, max(1, _CHUNK_BYTES // (4 * raw[0].numel())))):
         x = pair.detector.prepare(chunk.to(device))
         store = store or memory.store(what, len(raw), x[0])
         store.append(x)

@@ -31,6 +31,8 @@ _ROUNDS = 4
 # processor without instructions for it takes thirty times as long as float32.
 _HOPELESS = 3.0
 _FEW = 8
+_SIDE = 256
+"""Rows and columns of the matrices whose product says what bfloat16 is worth here."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,11 @@ def _milliseconds(pair: Pair, x: Tensor, plans: list[Plan]) -> dict[str, float]:
     are thrown away, buffers put back.
     """
     buffers = {name: value.clone() for name, value in pair.detector.named_buffers()}
-    few = _shortest(pair, x[:_FEW], plans, rounds=2)
+    slower = _bf16_over_fp32(x.device)
+    tried = [plan for plan in plans if plan.precision == "fp32" or slower <= _HOPELESS]
+    few = _shortest(pair, x[:_FEW], tried, rounds=2)
+    # Without instructions for it a step in bfloat16 takes seconds: it is not taken to see how many.
+    few |= {_label(plan): slower * few[_label(replace(plan, precision="fp32"))] for plan in plans if plan not in tried}
     promising = [plan for plan in plans if few[_label(plan)] <= _HOPELESS * min(few.values())]
     times = {label: seconds * max(1.0, len(x) / _FEW) for label, seconds in few.items()}
     times |= _shortest(pair, x, promising, rounds=_ROUNDS)
@@ -157,6 +163,22 @@ def _milliseconds(pair: Pair, x: Tensor, plans: list[Plan]) -> dict[str, float]:
         for name, value in pair.detector.named_buffers():
             value.copy_(buffers[name])
     return {label: round(1000 * seconds, 3) for label, seconds in times.items()}
+
+
+def _bf16_over_fp32(device: torch.device) -> float:
+    """Return the time of a small matrix product in bfloat16 over that in float32."""
+    one = torch.ones(_SIDE, _SIDE, device=device)
+    shortest = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, taken = one.to(dtype), []
+        for _ in range(4):
+            start = time.perf_counter()
+            x @ x
+            if x.is_cuda:
+                torch.cuda.synchronize()
+            taken.append(time.perf_counter() - start)
+        shortest[dtype] = min(taken[1:])
+    return shortest[torch.bfloat16] / shortest[torch.float32]
 
 
 def _shortest(pair: Pair, x: Tensor, plans: list[Plan], *, rounds: int) -> dict[str, float]:

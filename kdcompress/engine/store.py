@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import IO, TypeVar
 import torch
 from torch import Tensor
 
+from kdcompress.disk import reserve
 from kdcompress.engine.events import Spilled
 from kdcompress.errors import InputError
 
@@ -58,7 +58,7 @@ class Store:
         buffers = found.view(torch.uint8).flatten().numpy().data
         for place, row in enumerate(index.tolist()):
             start = place * self._row_bytes
-            os.preadv(self._file.fileno(), [buffers[start : start + self._row_bytes]], row * self._row_bytes)
+            _read(self._file, buffers[start : start + self._row_bytes], row * self._row_bytes)
         return found.to(self.device)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
@@ -97,14 +97,38 @@ class Memory:
             self.left -= needed
             return Store(count, row, None)
         folder = self.folder if self.folder is not None else Path(tempfile.gettempdir())
-        free = shutil.disk_usage(folder).free
-        if needed > free:
+        try:
+            file = _nameless(folder, needed)
+        except OSError as error:
             raise InputError(
                 f"engine.memory_bytes: {what} take {needed:,} bytes, more than the {self.left:,} bytes of memory that "
-                f"are left for them, and {folder} has {free:,} bytes free: give more of one of the two"
-            )
+                f"are left for them, and {folder} cannot take them ({error.strerror}): give more of one of the two"
+            ) from error
         self.tell(Spilled(what, needed, self.left))
-        return Store(count, row, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - open as long as the store
+        return Store(count, row, file)
+
+
+def _nameless(folder: Path, size: int) -> IO[bytes]:
+    """Return a file without a name, with room for so many bytes.
+
+    Raises:
+        OSError: where the folder has no such room, or is closed.
+    """
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as its store
+    try:
+        reserve(file, folder, size)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _read(file: IO[bytes], into: memoryview, start: int) -> None:
+    """Fill a buffer with what stands in a file from a place on; the system may give less at a time than asked for."""
+    while into:
+        count = os.preadv(file.fileno(), [into], start)
+        assert count, "all rows are written before any is read"
+        into, start = into[count:], start + count
 
 
 def ahead(fetch: Callable[[Tensor], T], batches: Sequence[Tensor], *, threaded: bool) -> Iterator[T]:

@@ -1,10 +1,17 @@
+import sys
+import threading
+import time
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from kdcompress.__main__ import main
+from kdcompress.data import folder as module
 from kdcompress.data.folder import folder
+from kdcompress.data.split import hold_out
 from kdcompress.errors import DataError
 
 
@@ -39,6 +46,14 @@ def test_folders_are_parts_and_labels(top):
     assert (len(data.train), len(data.validation), len(data.test)) == (8, 2, 6)
     # Kinds in the order of their names: bent, good, scratch.
     assert data.labels.tolist() == [1, 0, 0, 0, 1, 1]
+
+
+def test_what_is_held_out_depends_on_the_data_alone(top):
+    data = folder(root=str(top), validation=0.2)
+    whole = torch.stack([torch.from_numpy(save(top / "again.png", value=index)) for index in range(10)])
+    kept, held = hold_out(range(10), 2, "data", "folder", "validation")
+    assert torch.equal(data.train[:, 0], whole[kept])
+    assert torch.equal(data.validation[:, 0], whole[held])
 
 
 def test_pixels_are_those_of_the_file(top):
@@ -98,6 +113,63 @@ def test_sixteen_bits_are_refused(top):
 def test_a_decompression_bomb_is_refused(top, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     refused(top, "larger than an image should be")
+
+
+def test_more_images_than_memory_are_mapped_and_the_same(top, monkeypatch):
+    in_memory = folder(root=str(top), validation=0.2)
+    monkeypatch.setattr("kdcompress.data.blank.available_bytes", lambda: 100)
+    mapped = folder(root=str(top), validation=0.2)
+    assert mapped.digest() == in_memory.digest()
+    storages = {part.untyped_storage().data_ptr() for part in (mapped.train, mapped.validation, mapped.test)}
+    assert len(storages) == 1, "a part was copied"
+    assert mapped.train.untyped_storage().filename is not None
+
+
+def test_decoded_images_do_not_wait_in_memory_for_a_slow_disk(top, monkeypatch):
+    waiting, most, lock = set(), [0], threading.Lock()
+
+    class Slow:
+        """Takes images, but not fast."""
+
+        shape = (160, 1, 10, 12)
+
+        def __setitem__(self, index, image):
+            time.sleep(0.002)
+            with lock:
+                waiting.discard(index)
+
+    for index in range(10, 160):
+        save(top / "train" / "good" / f"{index:03}.png", value=index)
+    files = sorted((top / "train" / "good").iterdir())
+    read = module._read
+
+    def counted(file, size):
+        with lock:
+            waiting.add(files.index(file))
+            most[0] = max(most[0], len(waiting))
+        return read(file, size)
+
+    monkeypatch.setattr(module, "_read", counted)
+    monkeypatch.setattr(module, "blank", lambda _: Slow())
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    module._stacked(files, None)
+    assert most[0] <= 2 + 4 + 1, "more than threads"
+    assert not waiting
+
+
+def test_reading_leaves_what_is_done_with_warnings_as_it_was(top, monkeypatch):
+    """It is the whole process's: threads that set and restore it each for itself leave what another one had set."""
+    for index in range(100, 200):
+        save(top / "train" / "good" / f"{index}.png", value=index)
+    interval = sys.getswitchinterval()
+    before = list(warnings.filters)
+    sys.setswitchinterval(1e-6)
+    try:
+        folder(root=str(top))
+    finally:
+        sys.setswitchinterval(interval)
+        found, warnings.filters[:] = list(warnings.filters), before
+    assert found == before
 
 
 def exit_code(*arguments):

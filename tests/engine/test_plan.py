@@ -103,6 +103,7 @@ def test_a_hopeless_candidate_is_not_measured_on_a_whole_batch(monkeypatch):
         return len(x) * (0.03 if plan.precision == "bf16" else 0.001)
 
     monkeypatch.setattr(plans, "_seconds", seconds)
+    monkeypatch.setattr(plans, "_bf16_over_fp32", lambda device: 1.0)
     two, _ = images()
     found = choose(two, torch.randn(64, 1, 6, 6), **AUTO, known={})
     assert found.precision == "fp32"
@@ -142,3 +143,28 @@ def test_devices(monkeypatch):
         device_for("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_for("auto") == torch.device("cuda")
+
+
+def test_where_bfloat16_is_hopeless_no_step_is_taken_in_it(monkeypatch):
+    asked = set()
+
+    def seconds(pair, x, plan):
+        asked.add(plan.precision)
+        return len(x) * 0.001
+
+    monkeypatch.setattr(plans, "_seconds", seconds)
+    monkeypatch.setattr(plans, "_bf16_over_fp32", lambda device: 200.0)
+    two, _ = images()
+    known = {}
+    found = choose(two, torch.randn(64, 1, 6, 6), **AUTO, known=known)
+    assert asked == {"fp32"}
+    assert found.precision == "fp32"
+    assert dict(found.measured_ms) == pytest.approx(
+        dict(zip([*LABELS, *FOLDED], [64, 64, 12_800, 12_800] * 2, strict=True))
+    )
+    # A precision that is asked for is kept, measured or not.
+    assert choose(two, torch.randn(64, 1, 6, 6), **{**AUTO, "precision": "bf16"}, known=known).precision == "bf16"
+
+
+def test_the_price_of_bfloat16_is_a_ratio():
+    assert 0.01 < plans._bf16_over_fp32(torch.device("cpu")) < 10_000

@@ -1,9 +1,17 @@
+import gc
+import os
+import sys
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
 
+from kdcompress.architectures.blocks import prepared
+from kdcompress.engine.events import Progress
+from kdcompress.engine.fit import fit
+from kdcompress.engine.plan import Plan
 from kdcompress.engine.store import Memory, ahead
 from kdcompress.errors import InputError
 from tests.engine import nets
@@ -44,8 +52,30 @@ def test_memory_is_taken_while_it_lasts():
 
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 99})())
-    with pytest.raises(InputError, match=r"memory_bytes: rows take 4,000 bytes, more than the 5 .* has 99 bytes free"):
-        Memory(5, tmp_path).store("rows", 10, torch.zeros(100))
+    told = []
+    match = rf"memory_bytes: rows take 4,000 bytes, more than the 5 .* {tmp_path} cannot take them \(99 bytes free\)"
+    with pytest.raises(InputError, match=match):
+        Memory(5, tmp_path, told.append).store("rows", 10, torch.zeros(100))
+    assert not told
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"gone cannot take them \(No such file or directory\)"):
+        Memory(5, tmp_path / "gone").store("rows", 10, torch.zeros(100))
+
+
+def test_the_room_of_a_file_is_taken_at_once(tmp_path):
+    """The next store is made before this one is written: both have to see what the disk has left."""
+    store = Memory(0, tmp_path).store("rows", 1000, torch.zeros(100))
+    assert os.fstat(store._file.fileno()).st_blocks * 512 >= 400_000
+
+
+def test_a_file_that_is_read_in_pieces_gives_whole_rows(monkeypatch):
+    rows = torch.rand(23, 5)
+    _, store = both(rows)
+    whole = os.preadv
+    monkeypatch.setattr("os.preadv", lambda file, into, start: whole(file, [into[0][:3]], start))
+    assert torch.equal(store.rows(torch.tensor([22, 4, 4])), rows[[22, 4, 4]])
 
 
 def test_files_have_no_name_and_go_with_their_store(tmp_path):
@@ -140,15 +170,86 @@ def test_a_run_that_stopped_goes_on_from_files_to_the_same_bits(tmp_path):
     assert same(weights(again.detector), weights(straight.detector))
 
 
-def test_raw_data_are_read_a_chunk_at_a_time(tmp_path, monkeypatch):
+def fetching():
+    """The threads that read ahead."""
+    return [one for one in threading.enumerate() if one.name.startswith("kdcompress-fetch")]
+
+
+def opened():
+    """The files that this process has open."""
+    gc.collect()
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are listed as Linux does")
+@pytest.mark.parametrize("steps", [1, 7, 13])
+def test_a_run_that_is_closed_in_the_middle_leaves_nothing_and_goes_on_to_the_same_bits(steps, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdcompress.engine.stage_run._TICK_SECONDS", -1.0)
+    stages = (stage(OWN, JUDGED), stage(OWN, TEACHER))
+    straight = [pair(1, norm=True), pair(2, norm=True)]
+    wanted = run(stages, *straight)
+    before = opened()
+    slot = nets.Memory()
+    how = {"device": torch.device("cpu"), "plan_for": lambda _: Plan(), "seed": 0, "slot": slot}
+    events = fit(stages, pair(1, norm=True), pair(2, norm=True), samples(), **how, memory=Memory(0, tmp_path))
+    for _ in range(steps):
+        while not isinstance(next(events), Progress):
+            pass
+    assert fetching()
+    assert opened() != before
+    events.close()
+    assert not fetching()
+    del events
+    assert opened() == before
+    again = [pair(98, norm=True), pair(99, norm=True)]  # other first weights: all must come from the slot
+    run(stages, *again, slot=slot, memory=Memory(0, tmp_path))
+    assert losses(slot.rows) == losses(wanted)
+    for one, other in zip(straight, again, strict=True):
+        for name, part in one.parts().items():
+            assert same(weights(part), weights(other.parts()[name])), name
+
+
+def test_what_a_stage_cached_goes_before_the_next_stage_caches():
+    """Else two stages would take the memory given twice."""
+    alive = []
+
+    class Watched(Memory):
+        def store(self, what, count, row):
+            if what == "the teacher's outputs 'latent'":  # a stage's first
+                assert [one() for one in alive] == [None] * len(alive)
+            made = super().store(what, count, row)
+            alive.extend([weakref.ref(made)] if "outputs" in what else [])
+            return made
+
+    run((stage(OWN),) * 3, pair(1), pair(2), memory=Watched(10**6))
+    assert len(alive) == 6
+
+
+@pytest.mark.parametrize(("limit", "value", "chunks"), [("_CHUNK", 16, [16, 16, 8]), ("_CHUNK_BYTES", 500, [20, 20])])
+def test_raw_data_are_read_a_chunk_at_a_time(limit, value, chunks, tmp_path, monkeypatch):
+    """Six numbers a sample: twenty samples are 480 bytes."""
     seen = []
     student = pair(1, critic=False)
-    monkeypatch.setattr("kdcompress.engine.fit._CHUNK", 16)
+    monkeypatch.setattr(f"kdcompress.engine.fit.{limit}", value)
     monkeypatch.setattr(type(student.detector), "prepare", lambda self, raw: seen.append(len(raw)) or raw.float())
-    run(
-        (stage(update("student.detector", term("reconstruction"))),),
-        student,
-        raw=samples(40),
-        memory=Memory(0, tmp_path),
-    )
-    assert seen == [16, 16, 8]
+    only = stage(update("student.detector", term("reconstruction")))
+    run((only,), student, raw=samples(40), memory=Memory(0, tmp_path))
+    assert seen == chunks
+
+
+@pytest.mark.parametrize("size", [(3, 40, 24), (1, 30, 50)])
+def test_images_are_prepared_to_the_same_bits_however_many_at_a_time(size):
+    images = torch.randint(0, 256, (23, *size), dtype=torch.uint8)
+    for wanted in (size[1:], (16, 16)):
+        whole = prepared(images, wanted)
+        assert torch.equal(torch.cat([prepared(chunk, wanted) for chunk in images.split(5)]), whole)
+        assert torch.equal(torch.cat([prepared(chunk, wanted) for chunk in images.split(1)]), whole)
+
+
+def test_samples_larger_than_a_chunk_are_prepared_one_by_one(monkeypatch):
+    monkeypatch.setattr("kdcompress.engine.fit._CHUNK_BYTES", 1)
+    one, other = pair(1), pair(1)
+    run((stage(OWN),), one, pair(2))
+    monkeypatch.undo()
+    run((stage(OWN),), other, pair(2))
+    assert same(weights(one.detector), weights(other.detector))
