@@ -19,9 +19,6 @@ from kdcompress.recipe import NAME, Name, Recipe
 LARGEST = 10_000
 """The most cells that a suite may have: a slip in a grid should not fill a disk."""
 
-OVER_RUNS = ("data.normal_class", "seed")
-"""Axes over which a summary takes means; every other axis sets cells apart."""
-
 Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -74,11 +71,6 @@ class Cell:
     values: Mapping[str, Any]
     recipe: Recipe
     where: str
-
-    @property
-    def group(self) -> dict[str, Any]:
-        """Its place on the axes that no mean is taken over."""
-        return {key: value for key, value in self.values.items() if key not in OVER_RUNS}
 
 
 @dataclass(frozen=True)

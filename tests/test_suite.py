@@ -34,11 +34,6 @@ def test_a_cell_is_the_recipe_that_one_would_write_by_hand():
     assert cell.recipe == by_hand
 
 
-def test_means_are_not_taken_over_what_sets_cells_apart():
-    cells = suite.parse(plain(grid={**GRID, "student.width": [0.5, 0.25]})).cells
-    assert {str(one.group) for one in cells} == {"{'student.width': 0.5}", "{'student.width': 0.25}"}
-
-
 def test_a_grid_runs_over_recipes_from_the_suites_folder_and_shipped_ones(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**TINY, "name": "mine"}))
     path = tmp_path / "both.yaml"

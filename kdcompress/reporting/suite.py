@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from kdcompress.reporting.html import page
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
+from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.summary import Group, Spread, groups
 from kdcompress.reporting.table import csv_text, rows
 from kdcompress.results import HELPS, HURTS, Result
@@ -26,16 +26,6 @@ SCOPE = (
     "these cells. Gain: student less control, paired by cell; differences are in points. Scores are raw, in eval "
     "mode, of the last epoch."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a suite's report."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def headline(manifest: Manifest, results: Mapping[str, Result]) -> str:

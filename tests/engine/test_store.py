@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kdcompress.architectures.blocks import prepared
+from kdcompress.engine.batched import fit_batched
 from kdcompress.engine.events import Progress
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
@@ -168,6 +169,19 @@ def test_a_run_that_stopped_goes_on_from_files_to_the_same_bits(tmp_path):
     again = pair(1)
     run((stage(OWN, epochs=3),), again, pair(2), slot=slot, memory=Memory(0, tmp_path))
     assert same(weights(again.detector), weights(straight.detector))
+
+
+def test_students_that_train_as_one_read_from_files_to_the_same_bits(tmp_path):
+    told, trained = [], []
+    how = {"device": torch.device("cpu"), "plan_for": lambda *_: Plan(), "seed": 0}
+    for memory in (None, Memory(0, tmp_path, told.append)):
+        students = [pair(1), pair(3)]
+        stages = (stage(OWN),)
+        list(fit_batched(stages, students, pair(2), samples(), slot=nets.Memory(), memory=memory, **how))
+        trained.append([weights(one.detector) for one in students])
+    assert len(told) > 2
+    assert [same(one, other) for one, other in zip(*trained, strict=True)] == [True, True]
+    assert not same(*trained[0])
 
 
 def fetching():
