@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.special import stdtrit
-
 from kdcompress.reporting.record import ARMS, arms
 from kdcompress.results import Interval, Result
 from kdcompress.suitedir import Entry, Manifest
@@ -38,6 +36,9 @@ class Spread:
         mean = statistics.fmean(values)
         if len(values) == 1:
             return cls(mean, None, 1, None)
+        # A report of one run needs no scipy, which takes long to load.
+        from scipy.special import stdtrit
+
         sd = statistics.stdev(values)
         reach = float(stdtrit(len(values) - 1, 0.975)) * sd / math.sqrt(len(values))
         return cls(mean, sd, len(values), (mean - reach, mean + reach))
