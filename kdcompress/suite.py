@@ -47,7 +47,7 @@ class Heading(_Part):
     published: dict[str, Published] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_size(self) -> Heading:
+    def _cells_differ(self) -> Heading:
         if self.recipe is not None and "recipe" in self.grid:
             raise ValueError("recipe: the grid runs over recipes; give it in one of the two places")
         count = 1
@@ -104,7 +104,7 @@ def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugi
     plain: Any = {"name": path.stem, **library.read(path)}
     for override in overrides:
         key = override.partition("=")[0]
-        if key in (plain.get("grid") or {}):
+        if isinstance(plain.get("grid"), dict) and key in plain["grid"]:
             raise RecipeError(f"--set {override}", [f"the grid runs over {key}: set grid.{key} to a list of values"])
         plain = document.overridden(plain, override)
     return parse(plain, str(path), given)

@@ -105,9 +105,15 @@ class SuiteDir:
         """Return what the suite consists of.
 
         Raises:
-            InputError: where the file is damaged.
+            InputError: where there is none, or it is damaged.
         """
-        return read_manifest(self.path / "suite.json")
+        path = self.path / "suite.json"
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
+        except pydantic.ValidationError as error:
+            raise InputError(f"{path}: not a suite of this version: {'; '.join(problems(error, '', {}))}") from error
 
     def write_cell(self, name: str, result: Result, history: tuple[dict[str, Any], ...]) -> None:
         """Write a cell's training history, then its result: the cell is done when that is there."""
@@ -154,17 +160,3 @@ class SuiteDir:
         path = self.path / "failed.json"
         plain = contents.read_json(path) if path.exists() else {}
         return {name: str(why) for name, why in plain.items() if not (self.path / f"{name}.json").exists()}
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read a suite's manifest.
-
-    Raises:
-        InputError: where there is none, or it is damaged.
-    """
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
-    except pydantic.ValidationError as error:
-        raise InputError(f"{path}: not a suite of this version: {'; '.join(problems(error, '', {}))}") from error

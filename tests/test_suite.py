@@ -61,6 +61,9 @@ def test_overrides_change_the_suite(tmp_path):
     assert {one.recipe.engine.threads for one in found.cells} == {2}
     with pytest.raises(RecipeError, match=r"--set seed=3: the grid runs over seed: set grid.seed"):
         suite.load(str(path), ["seed=3"])
+    path.write_text("grid: 3")
+    with pytest.raises(InputError, match=r"grid: .* not 3"):
+        suite.load(str(path), ["seed=3"])
 
 
 @pytest.mark.parametrize(

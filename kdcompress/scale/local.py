@@ -78,7 +78,7 @@ def run(tasks: Sequence[Task], job: Job, jobs: int, threads: int) -> Generator[H
     workers: list[_Worker] = []
     try:
         while waiting or workers:
-            while len(workers) < jobs and (task := ready(waiting, {name: not why for name, why in ended.items()})):
+            while len(workers) < jobs and (task := ready(waiting, ended)):
                 waiting.remove(task)
                 if task.needs is not None and (why := ended[task.needs]) is not None:
                     ended[task.name] = why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 from kdcompress import pipeline
@@ -65,10 +65,9 @@ def _task(cell: Cell, planned: set[str]) -> tuple[Task, Task | None]:
     return replace(task, needs=name), replace(task, name=name, digest=teacher_digest, cell=False)
 
 
-def ready(waiting: Sequence[Task], done: Mapping[str, bool]) -> Task | None:
-    """Return the first task that can start: one that needs nothing, or whose teacher is done.
+def ready(waiting: Sequence[Task], ended: Container[str]) -> Task | None:
+    """Return the first task that can start: one that needs nothing, or whose teacher's task has ended.
 
-    ``done`` are the tasks that have ended, and whether they ended well; one whose teacher failed can start, to fail
-    with its teacher's reason.
+    One whose teacher failed can start too, to fail with its teacher's reason.
     """
-    return next((task for task in waiting if task.needs is None or task.needs in done), None)
+    return next((task for task in waiting if task.needs is None or task.needs in ended), None)
