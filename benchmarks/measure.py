@@ -21,12 +21,26 @@ from kdcompress.engine.plan import Plan
 from kdcompress.stage import Stage, fed
 from kdcompress.types import Pair, interface
 
-DEVICE = torch.device("cpu")
 IMAGE = (1, 32, 32)
 TEACHER, STUDENT = 64, 3
 EPOCHS = 4
 Row = dict[str, Any]
 KNOWN: dict[str, Any] = {}
+_USED = [torch.device("cpu")]
+
+
+def use(name: str) -> None:
+    """Measure on a device from now on; without a call it is the CPU.
+
+    Raises:
+        InputError: where the device is not there.
+    """
+    _USED[0] = plans.device_for(name)
+
+
+def place() -> torch.device:
+    """Return what is measured on."""
+    return _USED[0]
 
 
 class Forget:
@@ -53,8 +67,8 @@ def images(count: int) -> Tensor:
 
 def chosen(one: Pair, batch_size: int, channels_last: plans.Switch, fold: plans.Switch) -> Plan:
     """Return how the engine would train a pair on this machine, with the choice that it is left."""
-    x = one.detector.prepare(images(batch_size))
-    one.detector.train()
+    x = one.detector.prepare(images(batch_size).to(place()))
+    one.detector.to(place()).train()
     return plans.choose(one, x, precision="auto", channels_last=channels_last, fold=fold, known=KNOWN)
 
 
@@ -63,9 +77,14 @@ def fastest(one: Pair, batch_size: int = reference.BATCH) -> Plan:
     return chosen(one, batch_size, "auto", "auto")
 
 
+def plain() -> Way:
+    """Return the first reference's way: as one first writes it."""
+    return Way(place())
+
+
 def tuned(one: Pair) -> Way:
     """Return the tuned reference's way: channels-last, in bfloat16 where that is faster."""
-    return Way(torch.channels_last, chosen(one, reference.BATCH, True, False).precision == "bf16")
+    return Way(place(), torch.channels_last, chosen(one, reference.BATCH, True, False).precision == "bf16")
 
 
 def planned(strategy: Callable[..., tuple[Stage, ...]], raw: Tensor, taught: bool, **options: Any) -> tuple[Stage, ...]:  # noqa: ANN401
@@ -77,7 +96,7 @@ def planned(strategy: Callable[..., tuple[Stage, ...]], raw: Tensor, taught: boo
 
 def engine(stages: tuple[Stage, ...], student: Pair, teacher: Pair | None, raw: Tensor, plan: Plan) -> Iterator[float]:
     """Train by the engine and yield the seconds of each epoch."""
-    return seconds(fit(stages, student, teacher, raw, device=DEVICE, plan_for=lambda _: plan, seed=0, slot=Forget()))
+    return seconds(fit(stages, student, teacher, raw, device=place(), plan_for=lambda _: plan, seed=0, slot=Forget()))
 
 
 def together(
@@ -91,7 +110,7 @@ def together(
             many,
             teacher,
             raw,
-            device=DEVICE,
+            device=place(),
             plan_for=lambda stage, joint: plan or fastest(joint, stage.batch_size),
             seed=0,
             slot=Forget(),
@@ -115,11 +134,12 @@ def medians(ways: dict[str, Iterator[float]]) -> dict[str, float]:
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """Return the machine's multiply-accumulates a second in products of 2048 x 2048."""
-    one, other = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+    one, other = (torch.randn(2048, 2048, device=place()).to(dtype) for _ in range(2))
     taken = []
     for _ in range(9):
         started = time.perf_counter()
         one @ other
+        reference.wait(place())
         taken.append(time.perf_counter() - started)
     return 2048**3 / statistics.median(taken)
 

@@ -28,12 +28,13 @@ WEIGHTS = (1.0, 50.0, 1.0)
 class Way:
     """How the loop computes."""
 
+    device: torch.device
     memory_format: torch.memory_format = torch.contiguous_format
     bf16: bool = False
 
     def autocast(self) -> torch.autocast:
         """Return the context of forward passes."""
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 def generator_loss(pair: Pair, x: Tensor, out: dict[str, Tensor]) -> Tensor:
@@ -72,7 +73,7 @@ class Trainer:
         self.pair, self.way, self.rate = pair, way, rate
         for part in pair.parts().values():
             part.train().requires_grad_(True)
-            part.to(memory_format=way.memory_format)
+            part.to(way.device, memory_format=way.memory_format)
         self.detector = torch.optim.Adam(pair.detector.parameters(), lr=rate, betas=BETAS)
         self.critic = torch.optim.Adam(pair.critic.parameters(), lr=rate, betas=BETAS)
 
@@ -113,7 +114,8 @@ def epochs(
         for index, (batch,) in enumerate(loader):
             for trainer in trainers:
                 trainer.schedule((epoch + index / len(loader)) / count)
-            step(batch.contiguous(memory_format=way.memory_format))
+            step(batch.to(way.device).contiguous(memory_format=way.memory_format))
+        wait(way.device)
         yield time.perf_counter() - started
 
 
@@ -136,7 +138,7 @@ def train_frozen(
 ) -> Iterator[float]:
     """Step 1: the student learns from the frozen teacher, with ``gan`` on its own losses too."""
     trainer = Trainer(student, rate, way)
-    frozen = teacher.detector.eval().to(memory_format=way.memory_format)
+    frozen = teacher.detector.eval().to(way.device, memory_format=way.memory_format)
 
     def step(batch: Tensor) -> None:
         with torch.no_grad(), way.autocast():
@@ -167,7 +169,14 @@ def train_joint(
     return epochs(x, count, way, trainers, step)
 
 
-def score(pair: Pair, raw: Tensor) -> Tensor:
+def score(pair: Pair, raw: Tensor, way: Way) -> Tensor:
     """Return the anomaly scores [N] of raw images, in float32."""
-    pair.detector.eval()
-    return torch.cat([pair.detector.score(batch) for (batch,) in DataLoader(TensorDataset(raw), batch_size=BATCH)])
+    detector = pair.detector.eval().to(way.device)
+    loader = DataLoader(TensorDataset(raw), batch_size=BATCH)
+    return torch.cat([detector.score(batch.to(way.device)).cpu() for (batch,) in loader])
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,6 +1,6 @@
 """How fast the engine trains and scores, as ratios measured in one run.
 
-    python benchmarks/speed.py [--json] [--rows NAME ...] [--anomalib PYTHON]
+    python benchmarks/speed.py [--json] [--device cpu|cuda] [--rows NAME ...] [--anomalib PYTHON]
 
 The first reference is `reference_loop.py` in float32 and contiguous memory; the tuned one is the same loop in
 channels-last, and in bfloat16 where that is faster. The engine computes as it would in a run: what it measures to be
@@ -20,13 +20,14 @@ from typing import Any
 
 import speed_engine as training
 import torch
-from measure import DEVICE, Row
+from measure import Row, place, use
 from speed_anomalib import anomalib_rows
 from speed_commands import startup_rows
 from speed_memory import memory_rows
 from speed_whole import whole_rows
 
 from kdcompress.environment import describe
+from kdcompress.errors import InputError
 
 ROWS: dict[str, Callable[[], list[Row]]] = {
     "startup": startup_rows,
@@ -42,10 +43,13 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
+CPU_ONLY = {"startup", "memory", "anomalib"}
+
+
 def machine() -> dict[str, Any]:
     """Return what was computed on."""
-    found = describe(DEVICE, torch.get_num_threads())
-    kept = ("processor", "cpu_capability", "cpus", "threads", "python")
+    found = describe(place(), torch.get_num_threads())
+    kept = ("device_name", "processor", "cpu_capability", "cpus", "threads", "python")
     return {**{key: found[key] for key in kept}, "torch": found["libraries"]["torch"]}
 
 
@@ -57,7 +61,8 @@ def verdict(one: Row) -> str:
 def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), help="by default all that the device has")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--anomalib",
@@ -66,9 +71,13 @@ def main() -> None:
         help="interpreter of an environment with anomalib; by default $KDCOMPRESS_ANOMALIB",
     )
     options = parser.parse_args()
+    try:
+        use(options.device)
+    except InputError as error:
+        parser.error(str(error))
     measures = ROWS | {"anomalib": partial(anomalib_rows, options.anomalib)}
     rows: list[Row] = []
-    for name in options.rows:
+    for name in options.rows or [name for name in ROWS if options.device == "cpu" or name not in CPU_ONLY]:
         print(f"measuring {name}", file=sys.stderr, flush=True)
         found = measures[name]()
         rows += found

@@ -18,13 +18,14 @@ from measure import (
     matrix_rate,
     medians,
     pair,
+    place,
+    plain,
     planned,
     row,
     spelled,
     together,
     tuned,
 )
-from reference_loop import Way
 
 from kdcompress.engine.plan import Plan
 from kdcompress.profiling.counters import macs
@@ -45,7 +46,7 @@ def teacher_rows() -> list[Row]:
     found = medians(
         {
             "engine": engine(planned(scratch, raw, False), pair(TEACHER), None, raw, plan),
-            "first": reference.train_alone(pair(TEACHER), x, EPOCHS + 1, 4e-4, Way()),
+            "first": reference.train_alone(pair(TEACHER), x, EPOCHS + 1, 4e-4, plain()),
             "tuned": reference.train_alone(pair(TEACHER), x, EPOCHS + 1, 4e-4, tuned(pair(TEACHER))),
         }
     )
@@ -73,7 +74,7 @@ def frozen_rows() -> list[Row]:
         {
             "engine": engine(stages, pair(STUDENT), copy.deepcopy(teacher), raw, plan),
             "ten": together(stages, COUNT, copy.deepcopy(teacher), raw),
-            "first": reference.train_frozen(pair(STUDENT), copy.deepcopy(teacher), x, EPOCHS + 1, 2e-3, Way()),
+            "first": reference.train_frozen(pair(STUDENT), copy.deepcopy(teacher), x, EPOCHS + 1, 2e-3, plain()),
             "tuned": reference.train_frozen(
                 pair(STUDENT), copy.deepcopy(teacher), x, EPOCHS + 1, 2e-3, tuned(pair(TEACHER))
             ),
@@ -97,7 +98,7 @@ def joint_rows() -> list[Row]:
     found = medians(
         {
             "engine": engine(planned(joint, raw, True), pair(STUDENT), pair(TEACHER, 9), raw, plan),
-            "first": loop(pair(STUDENT), pair(TEACHER, 9), x, EPOCHS + 1, 1e-3, 2e-5, Way()),
+            "first": loop(pair(STUDENT), pair(TEACHER, 9), x, EPOCHS + 1, 1e-3, 2e-5, plain()),
             "tuned": loop(pair(STUDENT), pair(TEACHER, 9), x, EPOCHS + 1, 1e-3, 2e-5, tuned(pair(TEACHER))),
         }
     )
@@ -129,7 +130,9 @@ def batched_rows() -> list[Row]:
 def scoring_rows() -> list[Row]:
     """Scoring, student over teacher."""
     raw = images(1)
-    teacher, student = (latency_ms(Scorer(pair(base).detector), raw, 64, seconds=3) for base in (TEACHER, STUDENT))
+    teacher, student = (
+        latency_ms(Scorer(pair(base).detector), raw, 64, device=place(), seconds=3) for base in (TEACHER, STUDENT)
+    )
     note = f"{64000 / teacher:.0f} and {64000 / student:.0f} images/s"
     return [row("scoring at batch 64, student over teacher", teacher / student, ">= 30", note)]
 

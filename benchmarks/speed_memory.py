@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from measure import DEVICE, STUDENT, Forget, Row, images, pair, planned, row
+from measure import STUDENT, Forget, Row, images, pair, place, planned, row
 
 from kdcompress.engine.events import EpochDone
 from kdcompress.engine.fit import fit
@@ -57,7 +57,7 @@ def main(threads: int, left: int) -> None:
             pair(STUDENT),
             pair(STUDENT, 9),
             raw[:count],
-            device=DEVICE,
+            device=place(),
             plan_for=lambda _: Plan(folded=True),
             seed=0,
             slot=Forget(),

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import reference_loop as reference
 import torch
-from measure import TEACHER, Row, pair, row, skipped, tuned
+from measure import TEACHER, Row, pair, place, plain, row, skipped, tuned
 from reference_loop import Way
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -75,7 +75,7 @@ def whole_rows() -> list[Row]:
     except MissingDataError:
         why = "MNIST is not on this machine: say where it is with KDCOMPRESS_DATA"
         return [skipped(name.format(which), wanted, why) for which, wanted in WANTED.items()]
-    ways = {"first": Way(), "tuned": tuned(pair(TEACHER))}
+    ways = {"first": plain(), "tuned": tuned(pair(TEACHER))}
     ran = by_engine(recipe)
     found = {which: by_loop(settings, way) for which, way in ways.items()}
     return [
@@ -117,7 +117,7 @@ def by_engine(recipe: Recipe) -> Ran:
     """Run the recipe as a user does on a machine where nothing is measured yet."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"KDCOMPRESS_CACHE": f"{folder}/cache"}):
         started = time.perf_counter()
-        result = pipeline.run(recipe, Path(folder), device="cpu").result
+        result = pipeline.run(recipe, Path(folder), device=place().type).result
         seconds = time.perf_counter() - started
     return Ran(seconds, tuple(float(getattr(result, arm).auroc) for arm in ARMS))
 
@@ -132,13 +132,13 @@ def by_loop(settings: Settings, way: Way) -> Ran:
     x = teacher.detector.prepare(data.train)
     spend(reference.train_alone(teacher, x, settings.alone["epochs"], settings.alone["learning_rate"], way))
     # Before the second step, which trains it further.
-    scores = {"teacher": reference.score(teacher, data.test)}
+    scores = {"teacher": reference.score(teacher, data.test, way)}
     x = student.detector.prepare(data.train)
     for step in settings.steps:
         spend(reference.train_alone(control, x, step["epochs"], step["learning_rate"], way))
-    scores["control"] = reference.score(control, data.test)
+    scores["control"] = reference.score(control, data.test, way)
     taught(settings, student, teacher, x, way)
-    scores["student"] = reference.score(student, data.test)
+    scores["student"] = reference.score(student, data.test, way)
     auroc = tuple(float(roc_auc_score(data.labels, scores[arm])) for arm in ARMS)
     return Ran(time.perf_counter() - started, auroc)
 

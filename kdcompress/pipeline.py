@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kdcompress import bundle, outcome
 from kdcompress import recipe as recipes
@@ -31,7 +33,7 @@ from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
 from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
-from kdcompress.training import Course, Observe, seconds, train
+from kdcompress.training import Course, Member, Observe, begin, moves_teacher, seconds, train
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def run(
     """
     place = device_for(device)
     recipe, given, data = _inputs(recipe, where)
-    digest = recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
+    digest = _digest(recipe, given, data)
     if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
         return done
     planned = planned_for(recipe, digest, data, given, where)
@@ -89,6 +91,53 @@ def run(
         course = Course(recipe, rundir, place, data.train, observe)
         teacher, known = (given, {}) if given is not None else _trained_teacher(course, root, device)
         return _distil(course, data, planned, teacher, known)
+
+
+def begin_together(
+    written: Sequence[Recipe], root: Path, *, where: str, device: str, observe: Observe = silent
+) -> None:
+    """Train the students of several runs as one, and their controls, as far as no stage moves a teacher.
+
+    Each run then goes on from there. The recipes differ in seed and class only; nothing is done where one of their runs
+    has begun.
+
+    Raises:
+        InputError: where the students have no batched form, or unlike data.
+        KdcompressError: where one of them diverges.
+    """
+    place = device_for(device)
+    with ExitStack() as stack:
+        taught: list[Member] = []
+        raws: list[Tensor] = []
+        for one in written:
+            recipe, given, data = _inputs(one, where)
+            digest = _digest(recipe, given, data)
+            planned = planned_for(recipe, digest, data, given, where)
+            rundir = RunDir.open(root, recipe.name, digest)
+            stack.enter_context(rundir.lock(wait=True))
+            stack.enter_context(_settings(recipe, rundir, place))
+            course = Course(recipe, rundir, place, data.train, observe)
+            teacher = given if given is not None else _trained_teacher(course, root, device)[0]
+            taught.append(Member(rundir, recipe.seed, planned.manifest, teacher.pair if teacher is not None else None))
+            raws.append(data.train)
+        alone = [replace(member, teacher=None) for member in taught]
+        together = "-".join(member.rundir.digest for member in taught)
+        rundir = RunDir.open(root, f"{recipe.name[:90]}-together", hashlib.sha256(together.encode()).hexdigest()[:12])
+        stack.enter_context(rundir.lock(wait=True))
+        stack.enter_context(_settings(recipe, rundir, place))
+        if len({raw.shape for raw in raws}) > 1:
+            raise InputError(f"their training data differ in shape: {', '.join(str(tuple(raw.shape)) for raw in raws)}")
+        course = Course(recipe, rundir, place, torch.stack(raws, 1), observe)
+        count = next((n for n, stage in enumerate(planned.taught) if moves_teacher((stage,))), len(planned.taught))
+        if count == 0:
+            return
+        begin(course, "student", planned.taught[:count], taught)
+        if recipe.control and planned.taught != planned.alone:
+            begin(course, "control", planned.alone[:count], alone)
+
+
+def _digest(recipe: Recipe, given: Bundle | None, data: OneClassData) -> str:
+    return recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
 
 
 def _done(rundir: RunDir) -> Run | None:
@@ -128,8 +177,17 @@ def run_teacher(recipe: Recipe, root: Path, *, where: str, device: str, observe:
         run(own, root, device=device, wait=True, observe=lambda _, event: observe("teacher", event))
 
 
-def digests(recipe: Recipe, where: str, *, check: bool) -> tuple[str, str | None]:
-    """Return the digest of a recipe's run, and that of the run that trains its teacher, if there is one.
+@dataclass(frozen=True)
+class Identity:
+    """What a run is known by: its digest, that of its teacher's run, and its number of training samples."""
+
+    digest: str
+    teacher: str | None
+    samples: int
+
+
+def identity(recipe: Recipe, where: str, *, check: bool) -> Identity:
+    """Return what the run of a recipe is known by.
 
     Args:
         recipe: as it was written.
@@ -142,9 +200,9 @@ def digests(recipe: Recipe, where: str, *, check: bool) -> tuple[str, str | None
     recipe, given, data = _inputs(recipe, where)
     if check:
         planned_for(recipe, "", data, given, where)
-    own, hashed = teacher_recipe(recipe), data.digest()
-    digest = recipes.digest(recipe, hashed, given.manifest.sha256 if given else "")
-    return digest, recipes.digest(resolve(own, where), hashed, "") if own is not None else None
+    own = teacher_recipe(recipe)
+    taught = recipes.digest(resolve(own, where), data.digest(), "") if own is not None else None
+    return Identity(_digest(recipe, given, data), taught, len(data.train))
 
 
 def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClassData]:

@@ -37,11 +37,15 @@ class Published(_Part):
 
 
 class Heading(_Part):
-    """What a suite says beside the sections of its cells' recipes."""
+    """What a suite says beside the sections of its cells' recipes.
+
+    ``together``: up to so many cells that differ in class and seed only train their students as one.
+    """
 
     name: Name
     description: str = ""
     recipe: str | None = None
+    together: Annotated[int, Field(ge=2, le=100)] | None = None
     grid: Annotated[dict[str, Annotated[list[Value], Field(min_length=1)]], Field(min_length=1)]
     tuned_on: dict[str, list[int]] = Field(default_factory=dict)
     published: dict[str, Published] = Field(default_factory=dict)

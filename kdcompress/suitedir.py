@@ -48,6 +48,7 @@ class Manifest(_Part):
     schema_: int = pydantic.Field(SCHEMA, alias="schema")
     name: str
     description: str = ""
+    together: int | None = None
     tuned_on: dict[str, list[int]] = pydantic.Field(default_factory=dict)
     published: dict[str, Published] = pydantic.Field(default_factory=dict)
     cells: tuple[Entry, ...]
@@ -57,7 +58,7 @@ class Manifest(_Part):
         """Return the manifest of a suite whose runs have the given digests, by the cells' names."""
         heading = suite.heading
         cells = [{"name": one.name, "values": dict(one.values), "digest": digests[one.name]} for one in suite.cells]
-        plain = heading.model_dump(include={"name", "description", "tuned_on", "published"})
+        plain = heading.model_dump(include={"name", "description", "together", "tuned_on", "published"})
         return cls.model_validate({**plain, "schema": SCHEMA, "cells": cells})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from kdcompress import bundle
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.engine import plan as plans
+from kdcompress.engine.batched import fit_batched
+from kdcompress.engine.checkpoint import Snapshot
 from kdcompress.engine.events import Event, StageDone
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
@@ -23,7 +25,7 @@ from kdcompress.recipe import Recipe
 from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
 from kdcompress.signals import deferred
-from kdcompress.stage import Stage
+from kdcompress.stage import SideName, Stage
 from kdcompress.types import Pair
 
 Observe = Callable[[str, Event], None]
@@ -39,6 +41,16 @@ class Course:
     device: torch.device
     raw: Tensor
     observe: Observe
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several runs whose detectors are trained as one; ``teacher`` is None for a control."""
+
+    rundir: RunDir
+    seed: int
+    manifest: Manifest
+    teacher: Pair | None
 
 
 def train(
@@ -71,19 +83,98 @@ def train(
         slot=slot,
         memory=_memory(course, arm),
     )
-    with deferred() as stop:
-        for event in events:
-            course.observe(arm, event)
-            if isinstance(event, StageDone):
-                name = f"{arm}-stage-{event.index + 1}"
-                bundle.save(rundir.bundle(name), replace(manifest, arm=name, critic=False), pair)
-            if stop.asked:
-                events.close()
+    _follow(events, course, arm, lambda stage: _save_stage(rundir, arm, stage, manifest, pair))
     if teacher is not None and moves_teacher(stages):
         moved = replace(teacher.manifest, arm="teacher_after", critic=False, threshold=None)
         bundle.save(rundir.bundle("teacher_after"), moved, teacher.pair)
     bundle.save(rundir.bundle(arm), replace(manifest, arm=arm), pair)
     slot.clear()
+
+
+def begin(course: Course, arm: str, stages: tuple[Stage, ...], members: Sequence[Member]) -> None:
+    """Train the detectors of several runs as one through stages that leave their teachers as they are.
+
+    Each run gets what it would have got by itself, up to rounding: bundles, history rows and a checkpoint, from which
+    `train` goes on. Nothing where any of them has begun by itself.
+
+    Args:
+        course: of the training as one: a run directory of its own, and the members' raw data [N, K, ...].
+        arm: whose training it is.
+        stages: the first ones of the arm's.
+        members: the runs.
+
+    Raises:
+        InputError: where they cannot be trained as one.
+        KdcompressError: where one of them diverges.
+        KeyboardInterrupt: as in `train`.
+    """
+    if any(one.rundir.bundle(arm).exists() or one.rundir.checkpoint(arm).path.exists() for one in members):
+        return
+    pairs = [
+        bundle.build(
+            one.manifest.architecture, one.manifest.options, one.manifest.input_shape, derive(one.seed, "student")
+        )
+        for one in members
+    ]
+    teachers = [one.teacher for one in members if one.teacher is not None]
+    slot = course.rundir.checkpoint(arm)
+    events = fit_batched(
+        stages,
+        pairs,
+        teachers or None,
+        course.raw.unbind(1),
+        device=course.device,
+        plan_for=lambda stage, joint: _plan(course, [one.name for one in stages].index(stage.name), stage, joint, None),
+        seed=[derive(one.seed, "training") for one in members],
+        slot=slot,
+        memory=_memory(course, arm),
+    )
+
+    def save(stage: StageDone) -> None:
+        for one, pair in zip(members, pairs, strict=True):
+            _save_stage(one.rundir, arm, stage, one.manifest, pair)
+
+    _follow(events, course, arm, save)
+    rows = [row for row in course.rundir.history() if row["arm"] == arm]
+    computed = course.rundir.environment()["plans"]
+    for index, (one, pair) in enumerate(zip(members, pairs, strict=True)):
+        one.rundir.add_history(*(_share(row, index, len(members)) for row in rows))
+        one.rundir.write_environment({**one.rundir.environment(), "plans": computed})
+        own: dict[SideName, Pair] = (
+            {"student": pair} if one.teacher is None else {"student": pair, "teacher": one.teacher}
+        )
+        one.rundir.checkpoint(arm).write(Snapshot.before(len(stages), own).to_bytes(), None)
+    slot.clear()
+
+
+def _share(row: dict[str, Any], index: int, count: int) -> dict[str, Any]:
+    """Return one student's part of a history row of several: its losses, and its share of the time."""
+    own = {key: value for key, value in row.items() if key != "losses_of_each"}
+    return {
+        **own,
+        "losses": row["losses_of_each"][index],
+        "images_per_second": row["images_per_second"] * count,
+        "seconds": row["seconds"] / count,
+        "together": count,
+    }
+
+
+def _follow(
+    events: Generator[Event, None, None], course: Course, arm: str, stage_done: Callable[[StageDone], None]
+) -> None:
+    """Train to the end, or to a stop that somebody asks for."""
+    with deferred() as stop:
+        for event in events:
+            course.observe(arm, event)
+            if isinstance(event, StageDone):
+                stage_done(event)
+            if stop.asked:
+                events.close()
+
+
+def _save_stage(rundir: RunDir, arm: str, done: StageDone, manifest: Manifest, pair: Pair) -> None:
+    name = f"{arm}-stage-{done.index + 1}"
+    bundle.save(rundir.bundle(name), replace(manifest, arm=name, critic=False), pair)
 
 
 def _memory(course: Course, arm: str) -> Memory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter, defaultdict
 from types import TracebackType
 
 from rich import box
@@ -30,9 +31,9 @@ class Cells:
         self._count = count
         self._live = Live(console=self._console, refresh_per_second=_PER_SECOND, transient=True)
         self._running: dict[str, tuple[Task, float, At | None]] = {}
-        self._seconds: list[float] = []
-        self._teacher_seconds: list[float] = []
-        self._done = self._failed = self._cells_left = self._teachers_left = 0
+        self._left: Counter[str] = Counter()
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._done = self._failed = 0
         self._jobs = 1
 
     def __enter__(self) -> Cells:
@@ -53,8 +54,7 @@ class Cells:
 
     def begin(self, work: Work) -> None:
         """Show what is left."""
-        self._cells_left = sum(task.cell for task in work.left)
-        self._teachers_left = len(work.left) - self._cells_left
+        self._left = Counter(task.kind for task in work.left)
         self._done = len(work.suitedir.results(work.manifest))
         self._jobs = work.jobs
         self._show(self._table())
@@ -71,18 +71,17 @@ class Cells:
         self._show(self._table())
 
     def _end(self, ended: Ended) -> None:
+        kind = ended.task.kind
         self._running.pop(ended.task.name, None)
-        if ended.why is not None:
-            self._failed += ended.task.cell
-            if not self._silent:
-                self._console.print(f"failed: {ended.task.name}: {ended.why}", soft_wrap=True, highlight=False)
-        elif ended.task.cell:
-            self._done += 1
-            self._seconds.append(ended.seconds)
-        else:
-            self._teacher_seconds.append(ended.seconds)
-        self._cells_left -= ended.task.cell
-        self._teachers_left -= not ended.task.cell
+        self._left[kind] -= 1
+        if ended.why is None:
+            self._done += kind == "cell"
+            self._seconds[kind].append(ended.seconds)
+            return
+        self._failed += kind == "cell"
+        what = "not together, so one by one" if kind == "together" else "failed"
+        if not self._silent:
+            self._console.print(f"{what}: {ended.task.name}: {ended.why}", soft_wrap=True, highlight=False)
 
     def _show(self, what: Table | str) -> None:
         if self._live.is_started:
@@ -90,7 +89,7 @@ class Cells:
 
     def _table(self) -> Table:
         failed = f", {self._failed} failed" if self._failed else ""
-        waiting = self._cells_left - sum(task.cell for task, _, _ in self._running.values())
+        waiting = self._left["cell"] - sum(task.kind == "cell" for task, _, _ in self._running.values())
         title = f"{self._done} done, {len(self._running)} running, {waiting} waiting{failed}{self._time_left()}"
         table = Table(box=None, title=title, title_justify="left", show_header=False, pad_edge=False)
         for task, since, at in self._running.values():
@@ -101,10 +100,9 @@ class Cells:
 
     def _time_left(self) -> str:
         """Return how long the rest takes, by what was done so far; nothing before there is anything to go by."""
-        if not self._seconds:
+        if not self._seconds["cell"]:
             return ""
-        taught = statistics.fmean(self._teacher_seconds) if self._teacher_seconds else 0.0
-        whole = self._cells_left * statistics.fmean(self._seconds) + self._teachers_left * taught
+        whole = sum(self._left[kind] * statistics.fmean(taken) for kind, taken in self._seconds.items() if taken)
         spent = sum(time.monotonic() - since for _, since, _ in self._running.values())
         return f", about {numbers.seconds(max(0.0, whole - spent) / self._jobs)} left"
 

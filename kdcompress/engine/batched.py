@@ -1,7 +1,7 @@
 """Several students of one shape trained as one: the same loop, over one pair that holds them all.
 
 Each student gets the gradient that it gets alone: a loss is computed for each student by itself, and their sum is
-differentiated. The history shows the mean over the students.
+differentiated.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def fit_batched(
     *,
     device: torch.device,
     plan_for: Callable[[Stage, Pair], Plan],
-    seed: int,
+    seed: int | Sequence[int],
     slot: Slot,
     memory: Memory | None = None,
 ) -> Generator[Event, None, None]:
     """Train several students at once through the stages, each as `fit` trains it alone with the same seed.
 
-    The pairs are trained in place: they have their weights at the end of each stage. They see the same batches in the
-    same order. Stopping and resuming is as in `fit`.
+    The pairs are trained in place: they have their weights at the end of each stage. Stopping and resuming is as in
+    `fit`. A history row has the means over the students in ``losses``, and each one's own in ``losses_of_each``.
 
     Args:
         stages: as planned for one student.
@@ -51,7 +51,7 @@ def fit_batched(
         raw: training normals [N, ...] that all see, or for each its own, equally many; these need a teacher each.
         device: where to compute.
         plan_for: how to compute a stage, given the pair that holds all students.
-        seed: of batches.
+        seed: of batches, which all take in one order; or one for each student, which needs data for each.
         slot: where checkpoints go.
         memory: as in `fit`.
 
@@ -70,6 +70,8 @@ def fit_batched(
         raise InputError(f"{len(students)} students have {len(_each(teacher))} teachers: give one, or one for each")
     if not several and teacher is not None and not shared_data:
         raise InputError("students on data of their own need a teacher each")
+    if not isinstance(seed, int) and (shared_data or len(seed) != len(students)):
+        raise InputError(f"{len(students)} students with {len(seed)} seeds: give one, or one and raw data for each")
     joint_teacher = batch(_each(teacher), probe, shared_data=shared_data) if several else teacher
     assert joint_teacher is None or isinstance(joint_teacher, Pair)
     planned = tuple(_stage(stage, len(students), shared_data, several) for stage in stages)
@@ -136,8 +138,7 @@ def _stage(stage: Stage, count: int, shared_data: bool, several: bool) -> Stage:
     def term(one: Term) -> Term:
         if one.on == "teacher" and not several:
             return one
-        other_apart = several or one.on == "teacher"
-        return replace(one, loss=_loss(one.loss, shared_data, other_apart), weight=one.weight * count)
+        return replace(one, loss=_loss(one.loss, shared_data, several or one.on == "teacher"))
 
     def update(one: Update) -> Update:
         return replace(one, terms=tuple(term(each) for each in one.terms))
@@ -150,7 +151,7 @@ def _stage(stage: Stage, count: int, shared_data: bool, several: bool) -> Stage:
 
 
 def _loss(loss: Loss, shared_data: bool, other_apart: bool) -> Loss:
-    """Return the mean over the students of a loss that each has by itself."""
+    """Return the losses [K] of all students, which each has by itself."""
     x = None if shared_data else 1
 
     def axes(several: bool) -> tuple[int | None, ...]:
@@ -161,8 +162,8 @@ def _loss(loss: Loss, shared_data: bool, other_apart: bool) -> Loss:
 
     def compute(own: Side, other: Side | None) -> Tensor:
         if other is None:
-            return torch.vmap(lambda mine: one(mine, None), (axes(True),))(_parts(own)).mean()
-        return torch.vmap(one, (axes(True), axes(other_apart)))(_parts(own), _parts(other)).mean()
+            return torch.vmap(lambda mine: one(mine, None), (axes(True),))(_parts(own))
+        return torch.vmap(one, (axes(True), axes(other_apart)))(_parts(own), _parts(other))
 
     return replace(loss, compute=compute)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import safetensors.torch
 from torch import Tensor
+
+from kdcompress.stage import SideName
+from kdcompress.types import Pair
 
 
 class Slot(Protocol):
@@ -31,6 +35,18 @@ class Snapshot:
     epoch: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+
+    @classmethod
+    def before(cls, stage: int, pairs: Mapping[SideName, Pair]) -> Snapshot:
+        """Return the state of pairs that are about to begin a stage."""
+        parts = {f"{side}.{name}": part for side, pair in pairs.items() for name, part in pair.parts().items()}
+        weights = {f"part/{name}/{key}": v for name, part in parts.items() for key, v in part.state_dict().items()}
+        return cls(stage, 0, {name: value.detach().cpu().clone() for name, value in weights.items()}, {})
+
+    @property
+    def begun(self) -> bool:
+        """Say whether the stage has a state of its own, beside the weights that it starts from."""
+        return bool(self.state)
 
     def to_bytes(self) -> bytes:
         """Return the snapshot in the safetensors format."""

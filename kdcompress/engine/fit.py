@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -34,7 +34,7 @@ def fit(
     *,
     device: torch.device,
     plan_for: Callable[[Stage], Plan],
-    seed: int,
+    seed: int | Sequence[int],
     slot: Slot,
     memory: Memory | None = None,
 ) -> Generator[Event, None, None]:
@@ -51,7 +51,8 @@ def fit(
         raw: the training normals as raw data [N, ...].
         device: where to compute.
         plan_for: how to compute a stage.
-        seed: of batches and of whatever randomness a forward pass has.
+        seed: of batches and of whatever randomness a forward pass has; several for students that train as one
+            (`fit_batched`), each with an order of its own.
         slot: where checkpoints go.
         memory: for inputs and cached outputs; files hold the rest, to the same bits. None: as much as they take.
 
@@ -67,14 +68,16 @@ def fit(
             if snapshot is not None:
                 part.load_state_dict(snapshot.under(f"part/{name}.{part_name}/"))
     memory = memory or Memory()
+    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
     inputs = {name: _prepare(f"the {name}'s prepared input", pair, raw, device, memory) for name, pair in pairs.items()}
     for index, stage in enumerate(stages):
         if snapshot is not None and snapshot.stage > index:
             continue
-        run = StageRun(index, stage, pairs, inputs, plan_for(stage), derive(seed, "stage", index), replace(memory))
-        if snapshot is not None:
+        of_stage = tuple(derive(one, "stage", index) for one in seeds)
+        run = StageRun(index, stage, pairs, inputs, plan_for(stage), of_stage, replace(memory))
+        if snapshot is not None and snapshot.begun:
             run.restore(snapshot)
-            snapshot = None
+        snapshot = None
         yield Started(index, stage, run.plan, run.epoch)
         yield from _epochs(run, slot)
         run.finish()

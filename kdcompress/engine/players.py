@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,28 +17,34 @@ _CHUNK = 256
 
 
 class _Copies(nn.Module):
-    """A linear map for each of several students, [N, K, from] to [N, K, to], all the same at first."""
+    """A linear map for each of several students, [N, K, from] to [N, K, to]."""
 
-    def __init__(self, one: nn.Linear, count: int) -> None:
+    def __init__(self, ones: Sequence[nn.Linear]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(one.weight.detach().repeat(count, 1, 1))
-        self.bias = nn.Parameter(one.bias.detach().repeat(count, 1))
+        self.weight = nn.Parameter(torch.stack([one.weight.detach() for one in ones]))
+        self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in ones]))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.bmm(x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1) + self.bias
 
 
-def _map(projection: Projection) -> nn.Module:
-    one = nn.Linear(projection.from_size, projection.to_size)
-    return one if projection.copies is None else _Copies(one, projection.copies)
-
-
 class Projections(nn.Module):
-    """A stage's learned linear maps of the student's outputs to the teacher's sizes."""
+    """A stage's learned linear maps of the student's outputs to the teacher's sizes.
 
-    def __init__(self, projections: Iterable[Projection]) -> None:
+    Students that train as one have maps of their own, which are the same at first where they share a seed.
+    """
+
+    def __init__(self, projections: Sequence[Projection], seeds: Sequence[int]) -> None:
         super().__init__()
-        self.maps = nn.ModuleDict({p.output: _map(p) for p in projections})
+        drawn = []
+        for seed in seeds:
+            torch.manual_seed(seed)
+            drawn.append({one.output: nn.Linear(one.from_size, one.to_size) for one in projections})
+        self.maps = nn.ModuleDict()
+        for one in projections:
+            maps = [of_seed[one.output] for of_seed in drawn]
+            copies = one.copies // len(maps) if one.copies is not None else 1
+            self.maps[one.output] = maps[0] if one.copies is None else _Copies(maps * copies)
 
     def forward(self, outputs: Outputs) -> Outputs:
         """Return the outputs, those with a map mapped."""

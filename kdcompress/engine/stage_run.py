@@ -39,17 +39,16 @@ class StageRun:
         pairs: Mapping[SideName, Pair],
         inputs: Mapping[SideName, Store],
         plan: Plan,
-        seed: int,
+        seeds: tuple[int, ...],
         memory: Memory,
     ) -> None:
-        self.index, self.stage, self.plan, self.seed = index, stage, plan, seed
+        self.index, self.stage, self.plan, self.seeds = index, stage, plan, seeds
         self.epoch = self.batch = self.retries = 0
         self.seconds = 0.0
         self.device = inputs["student"].device
         self.players = {name: player(name, pair, inputs[name], stage, plan, memory) for name, pair in pairs.items()}
         self.from_files = any(one.in_file for player in self.players.values() for one in player.stores())
-        torch.manual_seed(derive(seed, "projection"))
-        self.projection = Projections(stage.projections).to(self.device)
+        self.projection = Projections(stage.projections, [derive(seed, "projection") for seed in seeds]).to(self.device)
         self.parts: dict[str, nn.Module] = {"projection": self.projection}
         for side, pair in pairs.items():
             self.parts |= {f"{side}.{name}": part for name, part in pair.parts().items()}
@@ -73,15 +72,15 @@ class StageRun:
         rates = self._set_rates(self.epoch / self.stage.epochs)
         for fetched in ahead(self._fetch, batches[self.batch :], threaded=self.from_files):
             rates = self._set_rates((self.epoch + self.batch / len(batches)) / self.stage.epochs)
-            torch.manual_seed(derive(self.seed, "forward", self.epoch, self.batch))
-            self.sums += self._step(fetched)
+            torch.manual_seed(derive(self.seeds[0], "forward", self.epoch, self.batch))
+            self.sums = self.sums + self._step(fetched)
             self.batch += 1
             now = time.perf_counter()
             if now - told > _TICK_SECONDS:
                 self.seconds, started, told = self.seconds + now - started, now, now
                 rate = sum(map(len, batches[: self.batch])) / self.seconds
                 yield Progress(self.stage, self.epoch, self.batch, len(batches), rate)
-        losses = self._losses(len(batches))
+        losses, losses_of_each = self._losses(len(batches))
         self.seconds += time.perf_counter() - started
         row = {
             "stage": self.stage.name,
@@ -90,19 +89,20 @@ class StageRun:
             "step": (self.epoch + 1) * len(batches),
             "learning_rate": rates,
             "losses": losses,
+            **({"losses_of_each": losses_of_each} if len(losses_of_each) > 1 else {}),
             "images_per_second": sum(map(len, batches)) / self.seconds,
             "seconds": self.seconds,
             "retries": self.retries,
         }
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.sums.zero_()
+        self.sums = torch.zeros(len(self.stage.terms()), device=self.device)
         return row
 
     def _fetch(self, rows: Tensor) -> dict[SideName, Fetched]:
         return {name: one.fetch(rows) for name, one in self.players.items()}
 
     def _step(self, fetched: Mapping[SideName, Fetched]) -> Tensor:
-        """Do all updates on one batch and return the terms' values.
+        """Do all updates on one batch and return the terms' values [T], or [K, T] for K students that train as one.
 
         Every detector and critic runs once. Each update differentiates its own terms with regard to its own parts
         only, all at the same weights; then all optimisers step. So nothing is moved by a term that is not its own.
@@ -111,7 +111,8 @@ class StageRun:
         values, gradients = [], []
         for index, (update, params) in enumerate(zip(self.stage.updates, self.params, strict=True)):
             losses = [term.loss.compute(sides[term.on], sides.get(_OTHER[term.on])) for term in update.terms]
-            total = torch.stack([term.weight * loss for term, loss in zip(update.terms, losses, strict=True)]).sum()
+            weighted = [term.weight * loss for term, loss in zip(update.terms, losses, strict=True)]
+            total = torch.stack([loss.sum() if loss.ndim else loss for loss in weighted]).sum()
             more = index + 1 < len(self.params)
             gradients.append(torch.autograd.grad(total, params, retain_graph=more, allow_unused=True))
             values += [loss.detach() for loss in losses]
@@ -121,7 +122,7 @@ class StageRun:
             optimizer.step()
         for part, averages in self.averages.items():
             torch._foreach_lerp_(averages, list(self.parts[part].parameters()), 1 - (self.stage.averaging or 0))
-        return torch.stack(values)
+        return torch.stack(torch.broadcast_tensors(*values), -1)
 
     def _sides(self, fetched: Mapping[SideName, Fetched]) -> dict[SideName, Side]:
         sides = {name: one.side(fetched[name], self.plan) for name, one in self.players.items()}
@@ -130,11 +131,17 @@ class StageRun:
         return sides
 
     def _batches(self) -> list[Tensor]:
-        """Return the rows of this epoch's batches, shuffled; a ragged remainder waits for another epoch."""
+        """Return the rows of this epoch's batches, [B] or [B, K] for orders of their own, shuffled.
+
+        A ragged remainder waits for another epoch.
+        """
         count = len(self.players["student"].x)
         size = min(self.stage.batch_size, count)
-        generator = torch.Generator().manual_seed(derive(self.seed, "batches", self.epoch))
-        order = torch.randperm(count, generator=generator)[: count - count % size]
+        orders = []
+        for seed in self.seeds:
+            generator = torch.Generator().manual_seed(derive(seed, "batches", self.epoch))
+            orders.append(torch.randperm(count, generator=generator)[: count - count % size])
+        order = orders[0] if len(orders) == 1 else torch.stack(orders, 1)
         return list(order.to(self.device).split(size))
 
     def _set_rates(self, progress: float) -> dict[str, float]:
@@ -145,13 +152,15 @@ class StageRun:
             rates[update.parts[0]] = update.optimizer.learning_rate * factor
         return rates
 
-    def _losses(self, batches: int) -> dict[str, float]:
+    def _losses(self, batches: int) -> tuple[dict[str, float], list[dict[str, float]]]:
+        """Return the terms' means over the epoch, over all students and for each."""
         names = [f"{term.on}.{term.name}" for term in self.stage.terms()]
-        losses = dict(zip(names, (self.sums / batches).tolist(), strict=True))
+        of_each = (self.sums / batches).reshape(-1, len(names))
+        losses = dict(zip(names, of_each.mean(0).tolist(), strict=True))
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise NotFinite(f"{', '.join(bad)} is not finite")
-        return losses
+        return losses, [dict(zip(names, values, strict=True)) for values in of_each.tolist()]
 
     def snapshot(self) -> Snapshot:
         """Return everything that a resumed run needs."""
@@ -169,7 +178,7 @@ class StageRun:
         """Go on from a snapshot of this stage; ``retries`` halves the learning rates so many times."""
         self.epoch, self.batch, self.seconds = snapshot.epoch, snapshot.state["batch"], snapshot.state["seconds"]
         self.retries = snapshot.state["retries"] if retries is None else retries
-        self.sums.copy_(snapshot.tensors["sums"])
+        self.sums = snapshot.tensors["sums"].to(self.device)
         for name, part in self.parts.items():
             part.load_state_dict(snapshot.under(f"part/{name}/"))
         for index, optimizer in enumerate(self.optimizers):

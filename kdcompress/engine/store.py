@@ -28,7 +28,7 @@ class Store:
     """
 
     def __init__(self, count: int, row: Tensor, file: IO[bytes] | None) -> None:
-        self._shape, self._dtype, self.device, self._file = tuple(row.shape), row.dtype, row.device, file
+        self._dtype, self.device, self._file = row.dtype, row.device, file
         self._tensor = torch.empty(0 if file else count, *row.shape, dtype=row.dtype, device=row.device)
         self._row_bytes = row.numel() * row.element_size()
         self._count, self._written = count, 0
@@ -51,14 +51,25 @@ class Store:
         self._written += len(rows)
 
     def rows(self, index: Tensor) -> Tensor:
-        """Return the rows [n, ...] of an index [n], on the store's device."""
+        """Return the rows [n, ...] of an index [n], on the store's device.
+
+        An index [n, K] takes each of K columns of rows [K, ...] by an order of its own.
+        """
+        if index.ndim == 1:
+            return self._read(index, self._tensor, self._row_bytes)
+        columns = index.shape[1]
+        flat = (index * columns + torch.arange(columns, device=index.device)).flatten()
+        found = self._read(flat, self._tensor.flatten(0, 1), self._row_bytes // columns)
+        return found.reshape(*index.shape, *found.shape[1:])
+
+    def _read(self, index: Tensor, tensor: Tensor, row_bytes: int) -> Tensor:
         if self._file is None:
-            return self._tensor.index_select(0, index)
-        found = torch.empty(len(index), *self._shape, dtype=self._dtype)
+            return tensor.index_select(0, index)
+        found = torch.empty(len(index), *tensor.shape[1:], dtype=self._dtype)
         buffers = found.view(torch.uint8).flatten().numpy().data
         for place, row in enumerate(index.tolist()):
-            start = place * self._row_bytes
-            _read(self._file, buffers[start : start + self._row_bytes], row * self._row_bytes)
+            start = place * row_bytes
+            _read(self._file, buffers[start : start + row_bytes], row * row_bytes)
         return found.to(self.device)
 
     def chunks(self, size: int) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def prepare(
     """
     device_for(device)
     found = tasks(suite, observe)
-    manifest = Manifest.of(suite, {task.name: task.digest for task in found if task.cell})
+    manifest = Manifest.of(suite, {task.name: task.digest for task in found if task.kind == "cell"})
     suitedir = SuiteDir(root / suite.name)
     _check_folder(suitedir, manifest)
     names = [entry.name for entry in manifest.cells]
@@ -62,9 +62,16 @@ def prepare(
     if not chosen:
         raise InputError(f"--only {only}: no cell has such a name{near(only or '', names)} (the first is {names[0]})")
     done = suitedir.results(manifest)
-    cells = [task for task in found if task.cell and task.name in chosen and task.name not in done]
-    needed = {task.needs for task in cells}
-    left = [task for task in found if task in cells or (not task.cell and task.name in needed)]
+    todo = {name for name in chosen if name not in done}
+    # Cells of which some are done, or not chosen, begin by themselves.
+    begin = [task for task in found if task.kind == "together" and todo.issuperset(name for name, _ in task.cells)]
+    needed = {name for task in found if task.name in todo for name in task.needs}
+    needed -= {task.name for task in found if task.kind == "together" and task not in begin}
+    left = [
+        replace(task, needs=tuple(name for name in task.needs if name in needed))
+        for task in found
+        if task.name in todo | needed
+    ]
     threads = [cell.recipe.engine.threads for cell in suite.cells]
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     known = [one for one in threads if one is not None]
@@ -103,7 +110,7 @@ def run(work: Work, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
         try:
             with closing(local.run(work.left, job, work.jobs, work.threads)) as happenings:
                 for happening in happenings:
-                    if isinstance(happening, Ended) and happening.task.cell:
+                    if isinstance(happening, Ended) and happening.task.kind == "cell":
                         if happening.why is not None:
                             failed[happening.task.name] = happening.why
                         suitedir.write_failed(failed)
@@ -118,7 +125,11 @@ def _job(task: Task, tell: Tell, *, suitedir: SuiteDir, device: str, plugin_file
     plugins.load_installed()
     for file in plugin_files:
         plugins.load(file)
-    if not task.cell:
+    if task.kind == "together":
+        written = [recipe for _, recipe in task.cells]
+        pipeline.begin_together(written, suitedir.runs, where=task.where, device=device, observe=tell)
+        return
+    if task.kind == "teacher":
         pipeline.run_teacher(task.recipe, suitedir.runs, where=task.where, device=device, observe=tell)
         return
     done = pipeline.run(task.recipe, suitedir.runs, where=task.where, device=device, wait=True, observe=tell)

@@ -80,7 +80,7 @@ def run(tasks: Sequence[Task], job: Job, jobs: int, threads: int) -> Generator[H
         while waiting or workers:
             while len(workers) < jobs and (task := ready(waiting, ended)):
                 waiting.remove(task)
-                if task.needs is not None and (why := ended[task.needs]) is not None:
+                if (why := next(filter(None, (ended[name] for name in task.needs)), None)) is not None:
                     ended[task.name] = why
                     yield Ended(task, 0.0, f"its teacher failed: {why}")
                     continue
@@ -88,7 +88,8 @@ def run(tasks: Sequence[Task], job: Job, jobs: int, threads: int) -> Generator[H
                 yield Begun(task)
             for message in _messages(workers):
                 if isinstance(message, Ended):
-                    ended[message.task.name] = message.why
+                    # Cells that could not begin together begin by themselves.
+                    ended[message.task.name] = message.why if message.task.kind != "together" else None
                 yield message
     finally:
         _stop(workers)

@@ -256,6 +256,23 @@ def test_each_may_have_data_and_a_teacher_of_its_own(kind, distils):
 
 
 @pytest.mark.usefixtures("double")
+def test_each_may_have_an_order_of_its_own():
+    ones, many = ([image_pair(ede_gan, seed) for seed in range(3)] for _ in range(2))
+    teachers = [image_pair(ede_gan, 10 + seed, latent=7) for seed in range(3)]
+    raws, seeds = [IMAGES, IMAGES.flip(0), IMAGES], [4, 5, 6]
+    stages = planned(frozen, ones[0], teachers[0], epochs=3, gan=True)
+    alone = [
+        run(stages, one, teacher, raw, seed=seed)
+        for one, teacher, raw, seed in zip(ones, teachers, raws, seeds, strict=True)
+    ]
+    rows = together(stages, many, teachers, raws, seed=seeds)
+    assert farthest(ones, many) < 1e-9
+    for epoch, row in enumerate(rows):
+        for own, history in zip(row["losses_of_each"], alone, strict=True):
+            assert own == pytest.approx(history[epoch]["losses"], rel=1e-9)
+
+
+@pytest.mark.usefixtures("double")
 def test_a_teacher_each_on_shared_data():
     ones, many = ([image_pair(conv_ae, seed) for seed in range(3)] for _ in range(2))
     teachers = [image_pair(conv_ae, 10 + seed) for seed in range(3)]
@@ -330,6 +347,10 @@ def test_what_cannot_train_as_one_is_refused():
         together((drawn,), three, pair(9))
     with pytest.raises(InputError, match="students on data of their own need a teacher each"):
         together((alone,), three, pair(9), [samples()] * 3)
+    with pytest.raises(InputError, match="3 students with 3 seeds: give one, or one and raw data for each"):
+        together((alone,), three, seed=[1, 2, 3])
+    with pytest.raises(InputError, match="3 students with 2 seeds"):
+        together((alone,), three, None, [samples()] * 3, seed=[1, 2])
     with pytest.raises(InputError, match="3 students have 2 teachers"):
         together((alone,), three, [pair(8), pair(9)])
     with pytest.raises(InputError, match=r"need 3 sets of one shape, not \(40, 6\), \(40, 6\), \(30, 6\)"):

@@ -43,6 +43,15 @@ def test_rows_of_a_file_are_those_in_memory(dtype, shape):
         assert torch.equal(torch.cat(list(store.chunks(10))), rows)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 2, 4)])
+def test_columns_are_read_each_in_its_order(shape):
+    rows = torch.rand(23, *shape)
+    index = torch.tensor([[22, 0, 5], [5, 17, 1]])
+    expected = torch.stack([rows[index[:, column], column] for column in range(3)], 1)
+    for store in both(rows):
+        assert torch.equal(store.rows(index), expected)
+
+
 def test_memory_is_taken_while_it_lasts():
     row = torch.zeros(1024)
     memory = Memory(10 * 4096)

@@ -50,6 +50,11 @@ def summary(folder):
     return plain
 
 
+def epochs(folder, cell):
+    """Return a cell's history by arm, stage and epoch."""
+    return {(row["arm"], row["stage"], row["epoch"]): row for row in SuiteDir(folder).history(cell)}
+
+
 def write(folder, **changes):
     folder.mkdir(exist_ok=True)
     (folder / "small.yaml").write_text(yaml.safe_dump({**copy.deepcopy(SUITE), **changes}, sort_keys=False))
@@ -105,10 +110,42 @@ def test_what_is_done_is_not_done_again_not_even_without_its_run(undisturbed, tm
     work = prepare(parsed(), undisturbed)
     assert work.left == ()
     only = prepare(parsed(), tmp_path, only="*seed-[12]")
-    assert [one.name for one in only.left if one.cell] == ["small_width-0.5_seed-1", "small_width-0.5_seed-2"]
-    assert [one.cell for one in only.left] == [False, True, True]
+    names = [one.name for one in only.left if one.kind == "cell"]
+    assert names == ["small_width-0.5_seed-1", "small_width-0.5_seed-2"]
+    assert [one.kind for one in only.left] == ["teacher", "cell", "cell"]
     with pytest.raises(InputError, match=r"--only \*sed-1: no cell has such a name"):
         prepare(parsed(), tmp_path, only="*sed-1")
+
+
+def test_cells_of_one_shape_begin_together(undisturbed, tmp_path):
+    """Three cells of one seed's teacher: their students come to what they come to alone, up to rounding."""
+    work = prepare(parsed(together=3), tmp_path)
+    assert [one.kind for one in work.left] == ["teacher", "cell", "cell", "cell", "together"]
+    assert {one.why for one in run(work)} == {None}
+    for cell in work.manifest.cells:
+        found, alone = (epochs(root / "small", cell.name) for root in (tmp_path, undisturbed))
+        assert found.keys() == alone.keys()
+        steps = (("student", "step 1: frozen"), ("control", "step 1: alone"))
+        begun = {place for place, row in found.items() if row.get("together") == 3}
+        assert begun == {(*step, epoch) for step in steps for epoch in (0, 1)}
+        for place, row in found.items():
+            assert row["losses"] == pytest.approx(alone[place]["losses"], rel=1e-2)
+
+
+def test_only_cells_alike_begin_together(tmp_path):
+    grid = {"student.width": [0.5, 0.25], "seed": [0, 1, 2]}
+    left = prepare(parsed(grid=grid, together=2), tmp_path).left
+    several = [[name for name, _ in one.cells] for one in left if one.kind == "together"]
+    assert several == [[f"small_width-{width}_seed-{seed}" for seed in (0, 1)] for width in (0.5, 0.25)]
+    waits = {one.name: one.needs[1:] for one in left if one.kind == "cell"}
+    assert waits["small_width-0.5_seed-1"] == ("small_width-0.5_seed-0 and 1 more, together",)
+    assert waits["small_width-0.5_seed-2"] == ()
+
+
+def test_cells_begin_by_themselves_where_some_of_them_are_not_asked_for(tmp_path):
+    left = prepare(parsed(together=3), tmp_path, only="*seed-[12]").left
+    assert [one.kind for one in left] == ["teacher", "cell", "cell"]
+    assert all(name.startswith("teacher") for one in left for name in one.needs)
 
 
 def test_the_report_is_rebuilt_from_the_cells_alone(undisturbed, tmp_path):
@@ -128,7 +165,7 @@ def test_results_of_other_settings_are_not_mixed_in(undisturbed):
 
 def test_a_digest_is_that_of_the_run(undisturbed):
     for task in tasks(parsed()):
-        folder = "small" if task.cell else "small-teacher"
+        folder = "small" if task.kind == "cell" else "small-teacher"
         assert (undisturbed / "small" / "runs" / folder / task.digest / "result.json").exists()
 
 

@@ -16,8 +16,8 @@ from tests.scale import jobs
 RECIPE = parse(TINY)
 
 
-def task(name, needs=None, *, cell=True):
-    return Task(name, RECIPE, "recipe", "0" * 12, needs, cell)
+def task(name, *needs, kind="cell"):
+    return Task(name, RECIPE, "recipe", "0" * 12, needs, kind)
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +27,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_teacher_comes_before_the_cells_that_need_it():
-    waiting = [task("a", "t"), task("t", cell=False), task("b")]
+    waiting = [task("a", "t"), task("t", kind="teacher"), task("b")]
     assert ready(waiting, {}).name == "t"
     assert ready([waiting[0], waiting[2]], {}).name == "b"
     assert ready([waiting[0]], {}) is None
     assert ready([waiting[0]], {"t": True}).name == "a"
+    assert ready([task("a", "t", "u")], {"t": True}) is None
 
 
 def test_tasks_run_side_by_side_and_tell_where_they_are():
@@ -58,10 +59,17 @@ def test_whatever_ends_a_task_the_others_go_on(folder):
 
 
 def test_cells_fail_with_their_teachers_reason(folder):
-    tasks = [task("input teacher", cell=False), task("a", "input teacher"), task("b")]
+    tasks = [task("input teacher", kind="teacher"), task("a", "input teacher"), task("b")]
     ended = {one.task.name: one.why for one in local.run(tasks, jobs.by_name, 2, 1) if isinstance(one, Ended)}
     assert ended == {"input teacher": "a bad value", "a": "its teacher failed: a bad value", "b": None}
     assert not (folder / "a").exists()
+
+
+def test_cells_that_could_not_begin_together_begin_by_themselves(folder):
+    tasks = [task("input of both", kind="together"), task("a", "input of both"), task("b", "input of both")]
+    ended = {one.task.name: one.why for one in local.run(tasks, jobs.by_name, 2, 1) if isinstance(one, Ended)}
+    assert ended == {"input of both": "a bad value", "a": None, "b": None}
+    assert (folder / "a").exists()
 
 
 def test_stopping_lets_every_process_save(folder):
