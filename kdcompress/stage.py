@@ -129,7 +129,11 @@ class Projection:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training: everything that the loop needs to know."""
+    """A stretch of training: everything that the loop needs to know.
+
+    ``calibrated``: the teacher's score is fitted to the training normals before the stage, the student's after it
+    (`Detector.calibrate`).
+    """
 
     name: str
     epochs: int
@@ -138,6 +142,7 @@ class Stage:
     schedule: Schedule
     projections: tuple[Projection, ...] = ()
     averaging: float | None = None
+    calibrated: bool = False
 
     def trained(self) -> frozenset[str]:
         """Return the parts that any update of this stage moves."""

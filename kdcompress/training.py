@@ -187,8 +187,8 @@ def _memory(course: Course, arm: str) -> Memory:
 
 
 def moves_teacher(stages: tuple[Stage, ...]) -> bool:
-    """Say whether any stage trains the teacher along."""
-    return any("teacher.detector" in stage.trained() for stage in stages)
+    """Say whether any stage changes the teacher: trains it along, or calibrates it."""
+    return any("teacher.detector" in stage.trained() or stage.calibrated for stage in stages)
 
 
 def _complete(rundir: RunDir, arm: str, stages: tuple[Stage, ...], manifest: Manifest, taught: bool) -> bool:

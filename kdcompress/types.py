@@ -5,7 +5,7 @@ Conventions that hold everywhere: a higher score is more anomalous; label 0 is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -37,6 +37,13 @@ class Detector(nn.Module):
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the anomaly score [N] of prepared input from its outputs."""
         raise NotImplementedError
+
+    def calibrate(self, chunks: Iterable[Tensor]) -> None:
+        """Fit what the score has beside learned weights to training normals, given as prepared chunks [N, ...].
+
+        The engine calls it where a stage says so, in eval mode and without gradients; a detector whose score has
+        nothing to fit does nothing.
+        """
 
     def score(self, raw: Tensor) -> Tensor:
         """Return the anomaly score [N] of raw data, a tensor or an array; higher is more anomalous.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -35,6 +37,38 @@ class EdeGan(Detector):
             "reconstruction": reconstruction,
             "latent_of_reconstruction": self.second_encoder(reconstruction),
         }
+
+    def calibrate(self, chunks: Iterable[Tensor]) -> None:
+        """Whiten the latents: their squared distance becomes the Mahalanobis distance of z1 - z2 from that of normals.
+
+        Both latents go through one linear map W with W C W^T = c I, where C is the covariance of z1 - z2 over the
+        normals (Ledoit and Wolf's shrinkage) and c gives z1 a mean variance of 1; the mean of z1 - z2 is taken off.
+        W goes into the weights of the layers before the latents, its inverse into those of the decoder's first layer:
+        the same arithmetic, and the same reconstructions. The score keeps its form and its cost.
+        """
+        pairs = [(out["latent"].double(), out["latent_of_reconstruction"].double()) for out in map(self, chunks)]
+        first, second = (torch.cat(side) for side in zip(*pairs, strict=True))
+        difference = first - second
+        if not difference.var(dim=0).any():
+            return  # collapsed: no direction differs from another
+        # scikit-learn takes long to load, and only a stage that calibrates needs it.
+        from sklearn.covariance import ledoit_wolf
+
+        covariance = torch.from_numpy(ledoit_wolf(difference.cpu().numpy())[0]).to(difference)
+        # C = L L^T, so W = L^-1.
+        lower = torch.linalg.cholesky(covariance)
+        white = torch.linalg.solve_triangular(lower, torch.eye(len(lower)).to(lower), upper=False)
+        spread = (first @ white.T).var(dim=0).mean().sqrt()
+        to, back = white / spread, lower * spread
+        for path, offset in ((self.encoder, 0.0), (self.second_encoder, difference.mean(0))):
+            last = path[-2]
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
+            last.weight.copy_((to @ last.weight.double().flatten(1)).view_as(last.weight))
+            last.bias.copy_(to @ (last.bias.double() + offset))
+        begin = self.decoder[1]
+        assert isinstance(begin, nn.ConvTranspose2d)
+        begin.weight.copy_((back.T @ begin.weight.double().flatten(1)).view_as(begin.weight))
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the mean squared distance of the two latents (Akcay et al., GANomaly, 2018, eq. 5, squared)."""

@@ -58,6 +58,16 @@ def test_the_score_is_that_of_the_outputs(name, shape):
         torch.testing.assert_close(detector.score_outputs(x, detector(x)), detector.score(raw(shape)))
 
 
+def test_calibration_keeps_cost_and_shapes_and_scores_stay_finite(name, shape):
+    pair = build(name, shape, width=0.1)
+    offered, spent = interface(pair, raw(shape)), macs(Scorer(pair.detector), raw(shape, 1))
+    with torch.no_grad():
+        pair.detector.eval().calibrate(pair.detector.prepare(raw(shape, 40)).split(15))
+    assert all(map(math.isfinite, score(pair.detector, raw(shape, 8)).tolist()))
+    assert interface(pair, raw(shape)) == offered
+    assert macs(Scorer(pair.detector), raw(shape, 1)) == spent
+
+
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state(name, shape):
     torch.manual_seed(7)
     before = torch.get_rng_state()

@@ -73,14 +73,19 @@ def fit(
     for index, stage in enumerate(stages):
         if snapshot is not None and snapshot.stage > index:
             continue
+        begun = snapshot is not None and snapshot.begun
+        if stage.calibrated and not begun and teacher is not None:
+            _calibrate(teacher, inputs["teacher"])
         of_stage = tuple(derive(one, "stage", index) for one in seeds)
         run = StageRun(index, stage, pairs, inputs, plan_for(stage), of_stage, replace(memory))
-        if snapshot is not None and snapshot.begun:
+        if snapshot is not None and begun:
             run.restore(snapshot)
         snapshot = None
         yield Started(index, stage, run.plan, run.epoch)
         yield from _epochs(run, slot)
         run.finish()
+        if stage.calibrated:
+            _calibrate(student, inputs["student"])
         # What it cached goes before the next stage caches its own in the same memory.
         del run
         yield StageDone(index, stage)
@@ -108,6 +113,13 @@ def _epochs(run: StageRun, slot: Slot) -> Iterator[Event]:
         good = run.snapshot()
         slot.write(good.to_bytes(), row)
         yield EpochDone(run.stage, row)
+
+
+def _calibrate(pair: Pair, x: Store) -> None:
+    """Fit a detector's score to its training input."""
+    pair.detector.eval()
+    with torch.no_grad():
+        pair.detector.calibrate(x.chunks(_CHUNK))
 
 
 def _prepare(what: str, pair: Pair, raw: Tensor, device: torch.device, memory: Memory) -> Store:

@@ -80,7 +80,7 @@ def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None 
     manifest, failed = suitedir.manifest(), suitedir.failed()
     results = suitedir.results(manifest)
     makers = {
-        "html": lambda: suite.html(manifest, results, failed),
+        "html": lambda: suite.html(manifest, results, failed, {name: suitedir.history(name) for name in results}),
         "md": lambda: suite.markdown(manifest, results, failed),
         "csv": lambda: suite.csv(manifest, results),
         "json": lambda: json.dumps(summary(manifest, results, failed), indent=1, allow_nan=False) + "\n",

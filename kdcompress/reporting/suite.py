@@ -16,8 +16,9 @@ from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
 from kdcompress.reporting.provenance import Table
-from kdcompress.reporting.summary import Group, Spread, groups
+from kdcompress.reporting.summary import Group, Spread, best_control, groups
 from kdcompress.reporting.table import csv_text, rows
+from kdcompress.reporting.training import CAPTION, Row, mean_history, training
 from kdcompress.results import HELPS, HURTS, Result
 from kdcompress.suitedir import Manifest
 
@@ -44,7 +45,7 @@ def tables(manifest: Manifest, results: Mapping[str, Result]) -> list[Table]:
     tables = []
     for data in dict.fromkeys(group.data for group in found):
         own = [group for group in found if group.data == data]
-        tables += [_means(manifest, data, own), _costs(data, own)]
+        tables += [_means(manifest, data, own), *_best_controls(data, own), _costs(data, own)]
         tables += [_classes(group) for group in own if group.classes]
     return tables
 
@@ -64,6 +65,19 @@ def _means(manifest: Manifest, data: str, found: Sequence[Group]) -> Table:
     tuned = sorted({one for group in found for one in group.tuning_classes})
     note = f"Settings were chosen with test labels of these classes: {', '.join(map(str, tuned))}." if tuned else ""
     return Table(f"{data}: AUROC", header, tuple(lines), note)
+
+
+def _best_controls(data: str, found: Sequence[Group]) -> list[Table]:
+    """Return the gains over the best network trained alone, where that is not each group's own control."""
+    best = {group.label: one for group in found if (one := best_control(group, found)) is not None}
+    if all(label == of_group for of_group, (label, _) in best.items()):
+        return []
+    lines = [(label, control, str(spread.n), _difference(spread)) for label, (control, spread) in best.items()]
+    note = (
+        "The best is the network of at most the student's size, trained alone, with the highest mean AUROC on the same "
+        "classes and seeds: chosen by test labels, in favour of the control."
+    )
+    return [Table(f"{data}: gain over the best control", ("", "best control", "n", "gain"), tuple(lines), note)]
 
 
 def _figures(found: Mapping[str, Spread]) -> tuple[str, ...]:
@@ -159,8 +173,13 @@ def markdown(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[
     return "\n\n".join(parts) + "\n"
 
 
-def html(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> str:
-    """Render a suite's report as one self-contained page."""
+def html(
+    manifest: Manifest,
+    results: Mapping[str, Result],
+    failed: Mapping[str, str],
+    histories: Mapping[str, Sequence[Row]],
+) -> str:
+    """Render a suite's report as one self-contained page; ``histories`` are the cells' training histories."""
     shown = tables(manifest, results)
     if failed:
         shown.append(Table("Failed", ("cell", "why"), tuple(failed.items())))
@@ -175,6 +194,7 @@ def html(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str,
         scope=SCOPE,
         plots=plots,
         tables=shown,
+        losses=[_losses(number, group, histories) for number, group in enumerate(found, 1)],
     )
 
 
@@ -230,6 +250,14 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
     panel.set_ylabel("mean AUROC, %")
     names = ("teacher", "control", "student")
     legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
+
+
+def _losses(number: int, group: Group, histories: Mapping[str, Sequence[Row]]) -> Plot:
+    own = [histories[name] for name in group.names]
+    caption = f"{CAPTION} Means over the cells that are done ({len(own)})."
+    return training(
+        mean_history(own), f"suite-training-{number}", f"{group.label}, {group.data}: losses by epoch", caption
+    )
 
 
 def gains(found: Sequence[Group]) -> Plot:

@@ -65,11 +65,12 @@ def spreads(results: Sequence[Result]) -> dict[str, Spread]:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells that differ in class and seed only: what their results say together."""
+    """The cells that differ in class and seed only, those that are done: what their results say together."""
 
     label: str
     values: Mapping[str, Any]
     data: str
+    names: tuple[str, ...]
     results: tuple[Result, ...]
     cells: int
     tuning_classes: tuple[int, ...]
@@ -116,12 +117,43 @@ def groups(manifest: Manifest, results: Mapping[str, Result]) -> list[Group]:
     axes = {key for key in axes if len({json.dumps(entry.values.get(key)) for entry in manifest.cells}) > 1}
     found = []
     for entries in cells.values():
-        done = [results[entry.name] for entry in entries if entry.name in results]
-        for data in dict.fromkeys(one.data.name for one in done):
-            own = tuple(one for one in done if one.data.name == data)
+        done = {entry.name: results[entry.name] for entry in entries if entry.name in results}
+        for data in dict.fromkeys(one.data.name for one in done.values()):
+            own = {name: one for name, one in done.items() if one.data.name == data}
+            several = tuple(own.values())
+            label = _label(entries[0], several[0], axes)
             tuned = tuple(manifest.tuned_on.get(data, ()))
-            found.append(Group(_label(entries[0], own[0], axes), entries[0].group, data, own, len(entries), tuned))
+            found.append(Group(label, entries[0].group, data, tuple(own), several, len(entries), tuned))
     return found
+
+
+def best_control(group: Group, found: Sequence[Group]) -> tuple[str, Spread] | None:
+    """Return the best network trained alone that is no larger than a group's student, and the student's gain over it.
+
+    Those are the controls of all groups on the same data set, and students without a teacher; they have to have all of
+    the group's classes and seeds. The best is the one with the highest mean AUROC on them: test labels choose it, in
+    favour of the control. None where no network was trained alone.
+    """
+    students = {_place(one): one.student.auroc for one in group.results}
+    largest = max(one.student.macs for one in group.results)
+    gains: dict[str, list[float]] = {}
+    for other in found:
+        alone = [(one, one.control if one.teacher is not None else one.student) for one in other.results]
+        aurocs = {_place(one): arm.auroc for one, arm in alone if arm is not None and arm.macs <= largest}
+        pairs = [(auroc, aurocs.get(place)) for place, auroc in students.items()]
+        known = [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
+        if other.data == group.data and len(known) == len(students):
+            gains[other.label] = known
+    if not gains:
+        return None
+    label = min(gains, key=lambda one: statistics.fmean(gains[one]))
+    spread = Spread.of(gains[label])
+    assert spread is not None, "a group has at least one result"
+    return label, spread
+
+
+def _place(result: Result) -> tuple[int | None, int]:
+    return result.data.normal_class, result.seed
 
 
 def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
@@ -140,6 +172,7 @@ def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[s
     AUROC and differences are fractions, sizes bytes, times seconds unless the key ends in ``_ms``. Intervals are
     Student's t over the cells of a group, that is over classes and seeds.
     """
+    found = groups(manifest, results)
     return {
         "schema": SCHEMA,
         "suite": manifest.name,
@@ -148,11 +181,11 @@ def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[s
             "done": len(results),
             "failed": {name: why for name, why in failed.items() if name not in results},
         },
-        "groups": [_group(one) for one in groups(manifest, results)],
+        "groups": [_group(one, best_control(one, found)) for one in found],
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group, best: tuple[str, Spread] | None) -> dict[str, Any]:
     untuned = group.untuned
     return {
         "label": group.label,
@@ -162,6 +195,7 @@ def _group(group: Group) -> dict[str, Any]:
         "seeds": group.seeds,
         "cells": group.cells,
         **_plain(group.spreads),
+        "gain_over_best_control": {"control": best[0], **vars(best[1])} if best is not None else None,
         "without_tuning_classes": _plain(untuned) if untuned is not None else None,
         "per_class": {str(one): _plain(group.of_class(one)) for one in group.classes},
         "sizes": {key: group.median(figure) for key, figure in SIZES.items()},

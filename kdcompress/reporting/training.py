@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,15 +70,40 @@ def _curve(loss: str, rows: Sequence[Row], start: int) -> Curve:
     return Curve(loss, tuple(epoch for epoch, _ in known), tuple(value for _, value in known))
 
 
-def training(history: Sequence[Row]) -> Plot:
+CAPTION = "Mean of each loss over an epoch, before its weight. Vertical line: a new stage begins."
+
+
+def training(
+    history: Sequence[Row], name: str = "training", title: str = "Losses by epoch", caption: str = CAPTION
+) -> Plot:
     """Losses over epochs, one panel for each arm that was trained."""
-    title = "Losses by epoch"
     found = courses(history)
     if not found:
-        return Plot("training", title, "Not drawn: the run has no history.")
-    caption = "Mean of each loss over an epoch, before its weight. Vertical line: a new stage begins."
+        return Plot(name, title, "Not drawn: the run has no history.")
     height = sum(_height(course) for course in found)
-    return draw(Plot("training", title, caption), height, lambda figure: _paint(figure, found))
+    return draw(Plot(name, title, caption), height, lambda figure: _paint(figure, found))
+
+
+def mean_history(histories: Sequence[Sequence[Row]]) -> list[Row]:
+    """Return the mean of each loss over several runs, epoch by epoch; values that are not known are left out."""
+    values: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+    epochs: dict[tuple[str, str, int], int | None] = {}
+    for row in (row for history in histories for row in history):
+        place = str(row.get("arm")), str(row["stage"]), int(row["epoch"])
+        epochs.setdefault(place, row.get("epochs"))
+        of_row = values.setdefault(place, {})
+        for loss, value in row["losses"].items():
+            of_row.setdefault(loss, []).extend([value] if value is not None and math.isfinite(value) else [])
+    return [
+        {
+            "arm": arm,
+            "stage": stage,
+            "epoch": epoch,
+            "epochs": epochs[arm, stage, epoch],
+            "losses": {loss: statistics.fmean(found) for loss, found in losses.items() if found},
+        }
+        for (arm, stage, epoch), losses in values.items()
+    ]
 
 
 def _height(course: Course) -> float:

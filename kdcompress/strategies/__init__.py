@@ -35,5 +35,9 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.progressive:progressive",
             "Any sequence of steps with a frozen or a joint teacher; by default P-KDGAN's two.",
         ),
+        "whitened": Entry(
+            "kdcompress.strategies.whitened:whitened",
+            "Learn from a frozen teacher whose score is calibrated first; the student's is calibrated in the end.",
+        ),
     },
 )

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from sklearn.covariance import LedoitWolf
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import depth_for, halved, ladder, scaled
@@ -142,3 +143,51 @@ def test_full_width_is_the_teacher():
     assert BUILD((1, 16, 16), base=4).detector.state_dict().keys() == one.detector.state_dict().keys()
     shapes = [value.shape for value in BUILD((1, 16, 16), base=8, width=0.5).detector.state_dict().values()]
     assert shapes == [value.shape for value in BUILD((1, 16, 16), base=4).detector.state_dict().values()]
+
+
+def outputs(detector, x):
+    with torch.no_grad():
+        return {name: value.double() for name, value in detector.eval()(x).items()}
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_calibration_makes_the_score_a_mahalanobis_distance_and_changes_nothing_else(norm, depth):
+    """Against scikit-learn's own distance of the same shrunk covariance."""
+    torch.manual_seed(0)
+    detector = BUILD((1, 12, 12), base=4, latent=5, norm=norm, depth=depth).detector.eval()
+    x = detector.prepare(raw((1, 12, 12), 60))
+    before = outputs(detector, x)
+    cost = macs(Scorer(detector), raw((1, 12, 12), 1))
+    with torch.no_grad():
+        detector.calibrate(x.split(25))
+    after = outputs(detector, x)
+    difference = (before["latent"] - before["latent_of_reconstruction"]).numpy()
+    distance = torch.from_numpy(LedoitWolf().fit(difference).mahalanobis(difference))
+    found = detector.score_outputs(x, after)
+    assert torch.allclose(found / found.mean(), distance / distance.mean(), rtol=1e-3)
+    assert torch.allclose(after["reconstruction"], before["reconstruction"], atol=1e-5)
+    assert after["latent"].var(dim=0).mean() == pytest.approx(1.0, rel=1e-3)
+    assert macs(Scorer(detector), raw((1, 12, 12), 1)) == cost
+
+
+def test_calibrating_again_changes_no_score_but_its_scale():
+    torch.manual_seed(0)
+    detector = BUILD((1, 12, 12), base=4, latent=5).detector.eval()
+    x = detector.prepare(raw((1, 12, 12), 2000))
+    found = []
+    for _ in range(2):
+        with torch.no_grad():
+            detector.calibrate(x.split(500))
+        found.append(detector.score_outputs(x, outputs(detector, x)))
+    # What Ledoit and Wolf shrink a second time is white already.
+    assert torch.allclose(found[0] / found[0].mean(), found[1] / found[1].mean(), rtol=2e-2)
+
+
+def test_a_collapsed_detector_stays_as_it_is():
+    detector = BUILD((1, 12, 12), base=4, latent=5).detector.eval()
+    x = detector.prepare(torch.zeros(4, 1, 12, 12, dtype=torch.uint8))
+    before = outputs(detector, x)["latent"]
+    with torch.no_grad():
+        detector.calibrate([x])
+    assert torch.equal(outputs(detector, x)["latent"], before)

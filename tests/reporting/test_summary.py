@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from kdcompress.reporting import suite
-from kdcompress.reporting.summary import Spread, groups, summary
+from kdcompress.reporting.summary import Spread, best_control, groups, summary
+from kdcompress.reporting.training import courses, mean_history
 from kdcompress.results import DataSummary
 from kdcompress.suitedir import Manifest
 from tests.reporting.fake_runs import make_arm, make_result
@@ -43,6 +44,55 @@ def manifest(**changes):
         for r, c, s in places
     ]
     return Manifest.model_validate({"schema": 1, "name": "both", "cells": cells, **changes})
+
+
+def test_the_gain_over_the_best_control_is_over_networks_trained_alone_that_are_no_larger():
+    cells = {
+        "plain_0_0": cell("plain", 0, 0, 0.97, 0.95),
+        "plain_0_1": cell("plain", 0, 1, 0.96, 0.95),
+        "best_0_0": cell("best", 0, 0, 0.98, 0.96),
+        "best_0_1": cell("best", 0, 1, 0.97, 0.97),
+    }
+    places = [(r, 0, s) for r in ("plain", "best") for s in (0, 1)]
+
+    def gains(results):
+        found = groups(of(places), results)
+        return [(name, spread.mean, spread.n) for name, spread in (best_control(one, found) for one in found)]
+
+    assert gains(cells) == [("best", pytest.approx(0.0), 2), ("best", pytest.approx(0.01), 2)]
+    # One seed more for the plain one alone: the other control does not have all of its cells.
+    assert gains({**cells, "best_0_1": cells["best_0_1"], "plain_1_0": cell("plain", 1, 0, 0.9, 0.8)}) == [
+        ("plain", pytest.approx(0.0433333), 3),
+        ("best", pytest.approx(0.01), 2),
+    ]
+    # A network without a teacher is its own control; a larger one is none.
+    alone = [dataclasses.replace(cells[name], teacher=None, control=None) for name in ("best_0_0", "best_0_1")]
+    larger = [dataclasses.replace(one, student=dataclasses.replace(one.student, macs=CONTROL + 1)) for one in alone]
+    for students, expected in ((alone, "best"), (larger, "plain")):
+        found = gains({**cells, "best_0_0": students[0], "best_0_1": students[1]})
+        assert found[0][0] == expected
+    text = suite.markdown(of(places), cells, {})
+    assert "## mnist: gain over the best control" in text
+    assert "| plain | best | 2 | 0.00" in text
+
+
+def of(places):
+    """Return a manifest of cells by recipe, class and seed."""
+    cells = [
+        {"name": f"{r}_{c}_{s}", "values": {"recipe": r, "data.normal_class": c, "seed": s}, "digest": "0" * 12}
+        for r, c, s in [*places, ("plain", 1, 0)]
+    ]
+    return Manifest.model_validate({"schema": 1, "name": "both", "cells": cells})
+
+
+def test_losses_of_several_cells_are_drawn_as_their_mean():
+    rows = [
+        [{"arm": "student", "stage": "s", "epoch": e, "epochs": 2, "losses": {"a": v + e, "b": None}} for e in (0, 1)]
+        for v in (1.0, 3.0)
+    ]
+    assert [row["losses"] for row in mean_history(rows)] == [{"a": 2.0}, {"a": 3.0}]
+    assert [course.arm for course in courses(mean_history(rows))] == ["student"]
+    assert mean_history([]) == []
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])
@@ -109,7 +159,7 @@ def test_markdown_shows_means_published_figures_and_failures():
 
 def test_html_escapes_and_has_a_plot_for_each_data_set():
     other = dataclasses.replace(CELLS["plain_1_0"], data=DataSummary("cifar10", 1, 9, 9, 9, 9, (3, 32, 32)))
-    page = suite.html(manifest(description="<script>"), {**CELLS, "plain_1_0": other}, {})
+    page = suite.html(manifest(description="<script>"), {**CELLS, "plain_1_0": other}, {}, dict.fromkeys(CELLS, ()))
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert page.count("<svg") == 3
