@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from kdcompress.api import benchmark as benchmark
     from kdcompress.api import distill as distill
     from kdcompress.api import load as load
     from kdcompress.architectures import ARCHITECTURES as ARCHITECTURES
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from kdcompress.types import Pair as Pair
 
 _PUBLIC = {
+    "benchmark": "api",
     "distill": "api",
     "load": "api",
     "ARCHITECTURES": "architectures",

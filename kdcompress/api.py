@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kdcompress import bundle, library, recipe
+from kdcompress import bundle, library, recipe, suite
 from kdcompress import plugins as plug_ins
+from kdcompress.contents import read_json
 from kdcompress.errors import InputError
 from kdcompress.pipeline import run
 from kdcompress.results import Result
+from kdcompress.scale import benchmark as scale
 from kdcompress.types import Detector
 
 
@@ -58,6 +61,49 @@ def distill(
     parsed = recipe.parse(plain, where)
     parsed = recipe.wanting(parsed, given)
     return run(parsed, root, where=where, device=str(device), fresh=fresh).result
+
+
+def benchmark(
+    source: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "runs",
+    jobs: int | None = None,
+    only: str | None = None,
+    device: str | torch.device = "auto",
+    plugins: str | Path | Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Run a suite, each cell in a process of its own, and return its summary; cells that are done are not repeated.
+
+    The processes import the script that calls this: in a script, call it below ``if __name__ == "__main__":``. Cells
+    that failed are in ``["cells"]["failed"]``, with the reason; the same call tries them again.
+
+    Args:
+        source: path or name of a suite, or its content; a file's ``.lock`` holds its settings.
+        out: folder of all suites.
+        jobs: cells at a time; None for as many as their threads leave room for.
+        only: run the cells whose names match this pattern.
+        device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
+        plugins: files with parts of your own.
+
+    Raises:
+        InputError: for wrong input in any cell, before anything is trained.
+    """
+    plug_ins.load_installed()
+    given = [plug_ins.load(one) for one in _listed(plugins)]
+    root = _path(out, "out")
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(f"suite: expected a path, a name or a mapping, not {source!r:.80}")
+    if isinstance(source, Mapping):
+        parsed = suite.parse({"name": "suite", **source}, "suite", given)
+    else:
+        parsed = suite.load(str(source), (), given)
+    work = scale.prepare(parsed, root, device=str(device), jobs=jobs, only=only, observe=lambda _: None)
+    if not isinstance(source, Mapping):
+        scale.check_lock(library.find(str(source)).with_suffix(".lock"), work.manifest)
+    with closing(scale.run(work, plugin_files=[one.path for one in given])) as happenings:
+        for _ in happenings:
+            pass
+    return read_json(work.suitedir.path / "summary.json")
 
 
 def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -> Detector:

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 import torch
+import yaml
 
 import kdcompress as kd
 from kdcompress.errors import InputError
@@ -27,3 +30,22 @@ def test_plugins_may_be_one_file(tmp_path):
 def test_a_torch_device_is_a_device(tmp_path):
     with pytest.raises(InputError, match="--device meta: unknown device"):
         kd.distill(TINY, out=tmp_path, device=torch.device("meta"))
+
+
+def test_a_suite_gives_its_summary_and_is_held_to_its_lock(tmp_path):
+    suite = {**TINY, "name": "small", "grid": {"seed": [0, 1]}}
+    found = kd.benchmark(suite, out=tmp_path, only="*seed-1", jobs=1)
+    assert found["cells"] == {"all": 2, "done": 1, "failed": {}}
+    assert found["groups"][0]["student"]["n"] == 1
+    assert found == json.loads((tmp_path / "small" / "summary.json").read_text())
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(suite))
+    (tmp_path / "small.lock").write_text(json.dumps({"cells": {"small_seed-1": "0" * 12}}))
+    with pytest.raises(InputError, match="small_seed-0 is not locked"):
+        kd.benchmark(tmp_path / "small.yaml", out=tmp_path)
+
+
+def test_what_is_no_suite_is_refused(tmp_path):
+    with pytest.raises(InputError, match="suite: expected a path, a name or a mapping, not 3"):
+        kd.benchmark(3)
+    with pytest.raises(InputError, match="grid: missing: this is one run"):
+        kd.benchmark(TINY, out=tmp_path)

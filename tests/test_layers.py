@@ -21,7 +21,8 @@ LAYERS = [
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
-    {"api", "scale"},
+    {"scale"},
+    {"api"},
     {"cli", "contracts"},
     {"__main__"},
 ]
