@@ -24,5 +24,9 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.ede_gan:ede_gan",
             "Encoder, decoder, encoder with a critic; the score is the distance of the two latents.",
         ),
+        "transform_net": Entry(
+            "kdcompress.architectures.transform_net:transform_net",
+            "Residual network that tells how an image was transformed; the score is how badly it does.",
+        ),
     },
 )

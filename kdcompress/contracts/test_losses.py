@@ -17,6 +17,7 @@ def side(loss, seed, count=6):
     vectors = dict.fromkeys((*VECTORS, *loss.outputs, *loss.shared))
     outputs = {name: torch.randn(count, 5, requires_grad=True) for name in vectors}
     outputs["reconstruction"] = torch.randn(count, 1, 4, 4, requires_grad=True)
+    outputs["logits"] = torch.randn(count, 4, 4, requires_grad=True)
     critic = {name: torch.randn(count, requires_grad=True) for name in ("real_logit", "fake_logit")}
     critic |= {name: torch.randn(count, 3, requires_grad=True) for name in ("real_features", "fake_features")}
     return Side(torch.randn(count, 1, 4, 4), outputs, critic, aligned=outputs)

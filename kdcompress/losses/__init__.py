@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _DETECTION = "kdcompress.losses.detection"
 _DISTILLATION = "kdcompress.losses.distillation"
+_CLASSIFICATION = "kdcompress.losses.classification"
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
@@ -34,5 +35,9 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_latent_of_reconstruction",
             "L2 between the two detectors' latents of their reconstructions.",
         ),
+        "transformation": Entry(
+            f"{_CLASSIFICATION}:transformation", "The detector tells which transformation was applied."
+        ),
+        "distil_logits": Entry(f"{_CLASSIFICATION}:distil_logits", "Divergence of the two detectors' softened logits."),
     },
 )

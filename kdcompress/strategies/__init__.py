@@ -35,6 +35,10 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.progressive:progressive",
             "Any sequence of steps with a frozen or a joint teacher; by default P-KDGAN's two.",
         ),
+        "logits": Entry(
+            "kdcompress.strategies.logits:logits",
+            "Learn which transformation was applied, and from a frozen teacher's logits.",
+        ),
         "whitened": Entry(
             "kdcompress.strategies.whitened:whitened",
             "Learn from a frozen teacher whose score is calibrated first; the student's is calibrated in the end.",

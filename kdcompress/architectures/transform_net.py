@@ -1,0 +1,149 @@
+"""A network that tells which transformation was applied to an image: one that it cannot tell is an anomaly."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
+from kdcompress.errors import InputError
+from kdcompress.types import Detector, Outputs, Pair
+
+Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
+_SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+"""Directions of a shift by a quarter of the side: none, right, left, down, up."""
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut, norms and activations first (He et al., ECCV 2016), halving the map."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__()
+        self.begin = nn.Sequential(nn.BatchNorm2d(inner), nn.ReLU())
+        # Pooled first (He et al., CVPR 2019): torch 2.14 on AVX2 corrupts memory in the gradient of a 1 x 1 convolution
+        # of stride 2 on a few channels, channels-last.
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(inner, outer, 1, bias=False))
+        self.body = nn.Sequential(
+            nn.Conv2d(inner, outer, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(outer),
+            nn.ReLU(),
+            nn.Conv2d(outer, outer, 3, 1, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a map of half the size."""
+        x = self.begin(x)
+        found: Tensor = self.body(x) + self.shortcut(x)
+        return found
+
+
+class TransformNet(Detector):
+    """Image to the log-odds of each transformation, for each transformation of it; all passes are part of the score."""
+
+    def __init__(
+        self, channels: Sequence[int], stem: int, size: tuple[int, int], transforms: Transforms, jitter: int, flip: bool
+    ) -> None:
+        super().__init__()
+        self.size, self.jitter, self.flip = size, jitter, flip
+        turns = range(4) if transforms != "shifts" else range(1)
+        shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
+        self.transforms = tuple(itertools.product(turns, shifts))
+        levels = [Residual(inner, outer) for inner, outer in itertools.pairwise([stem, *channels[1:]])]
+        self.network = nn.Sequential(
+            nn.Conv2d(channels[0], stem, 3, 1, 1, bias=False),
+            *levels,
+            nn.BatchNorm2d(channels[-1]),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(channels[-1], len(self.transforms)),
+        )
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Scale uint8 images [N, C, H, W] to [-1, 1] and, where the detector's size differs, resize them."""
+        return prepared(raw, self.size)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return ``logits`` [N, T, T]: what the network says, last, to each of T transformations.
+
+        In training, images are shifted at random by up to ``jitter`` pixels and, with ``flip``, mirrored first.
+        """
+        x = self._varied(x) if self.training else x
+        passes = torch.stack([self._transformed(x, *one) for one in self.transforms], 1)
+        return {"logits": self.network(passes.flatten(0, 1)).unflatten(0, (len(x), -1))}
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018)."""
+        return -F.log_softmax(outputs["logits"], 2).diagonal(dim1=1, dim2=2).mean(1)
+
+    def _transformed(self, x: Tensor, turns: int, shift: tuple[int, int]) -> Tensor:
+        side = self.size[0]
+        quarter = side // 4
+        if shift != (0, 0):
+            down, right = (quarter * (1 - step) for step in shift)
+            padded = F.pad(x, (quarter,) * 4, mode="reflect")
+            x = padded[..., down : down + side, right : right + side]
+        return torch.rot90(x, turns, (2, 3))
+
+    def _varied(self, x: Tensor) -> Tensor:
+        if self.jitter:
+            count, _, height, width = x.shape
+            padded = F.pad(x, (self.jitter,) * 4, mode="reflect")
+            down, right = torch.randint(0, 2 * self.jitter + 1, (2, count, 1), device=x.device)
+            rows = (down + torch.arange(height, device=x.device))[:, :, None]
+            columns = (right + torch.arange(width, device=x.device))[:, None, :]
+            x = padded[torch.arange(count, device=x.device)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+        if self.flip:
+            mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+            x = torch.where(mirrored, x.flip(3), x)
+        return x
+
+
+@ARCHITECTURES.register("transform_net")
+def transform_net(
+    input_shape: tuple[int, ...],
+    *,
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0,
+    base: Annotated[int, Field(ge=1, le=1024)] = 32,
+    depth: Annotated[int, Field(ge=1, le=6)] = 3,
+    transforms: Transforms = "rotations",
+    jitter: Annotated[int, Field(ge=0, le=16)] = 0,
+    flip: bool = False,
+    size: Annotated[int, Field(ge=8, le=256)] | None = None,
+) -> Pair:
+    """Residual network that tells how an image was transformed; the score is how badly it does.
+
+    GEOM (Golan and El-Yaniv, NeurIPS 2018) with the transformations of RotNet (Gidaris et al., ICLR 2018) or more. The
+    score needs a pass for each transformation, and all are counted. Square images from 1 x 8 x 8 to 4 x 256 x 256, or
+    any that are resized. What looks the same transformed, as some digits do, is beyond it.
+
+    Args:
+        input_shape: (C, H, W) of the raw uint8 images.
+        width: factor on every inner channel.
+        base: channels of the first level at width 1; they double from level to level up to eight times.
+        depth: number of residual blocks, each halving the map.
+        transforms: quarter turns (4), shifts by a quarter of the side (5, with none), or both (20).
+        jitter: in training, images are shifted at random by up to so many pixels first.
+        flip: in training, images are mirrored at random first.
+        size: side to which images are resized first; unset, they stay as they are.
+
+    Raises:
+        InputError: for input that is no square image of a supported size.
+    """
+    image = image_of("transform_net", input_shape)
+    if size is None and image[1] != image[2]:
+        raise InputError(
+            f"transform_net turns images: they have to be square, not {image[1]} x {image[2]}; give a size"
+        )
+    side = size or image[1]
+    if side < 2**depth:
+        raise InputError(f"transform_net: depth {depth} is too much for images of side {side}")
+    channels = [image[0], *ladder(base, depth, width)]
+    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip))

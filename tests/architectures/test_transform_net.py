@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.blocks import scaled
+from kdcompress.errors import InputError
+from kdcompress.profiling.counters import macs
+from kdcompress.types import Scorer
+
+BUILD = ARCHITECTURES["transform_net"]
+
+
+def raw(shape, count=2):
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def expected_macs(shape, base, depth, width, passes):
+    """Each block: a 1 x 1 shortcut and two 3 x 3 convolutions at half the side."""
+    channels = [scaled(base * min(2**level, 8), width) for level in range(depth)]
+    stem, side = scaled(base, width), shape[1]
+    total = shape[0] * stem * 9 * side * side
+    for inner, outer in zip([stem, *channels], channels, strict=False):
+        side = -(-side // 2)
+        total += side * side * outer * (inner + 9 * inner + 9 * outer)
+    return passes * (total + channels[-1] * passes)
+
+
+@pytest.mark.parametrize(("transforms", "passes"), [("rotations", 4), ("shifts", 5), ("rotations_shifts", 20)])
+@pytest.mark.parametrize(
+    ("shape", "depth", "width"), [((3, 32, 32), 3, 1.0), ((1, 28, 28), 2, 0.2), ((2, 9, 9), 3, 0.1)]
+)
+def test_all_passes_are_counted(transforms, passes, shape, depth, width):
+    detector = BUILD(shape, base=8, depth=depth, width=width, transforms=transforms).detector
+    assert macs(Scorer(detector), raw(shape, 1)) == expected_macs(shape, 8, depth, width, passes)
+
+
+def test_the_shipped_teacher_has_less_than_sixty_million():
+    with torch.device("meta"):
+        detector = BUILD((3, 32, 32)).detector
+    one = torch.zeros(1, 3, 32, 32, dtype=torch.uint8, device="meta")
+    assert macs(Scorer(detector), one) == expected_macs((3, 32, 32), 32, 3, 1.0, 4) < 60_000_000
+
+
+def seen_by(detector, x):
+    """Return what the network is shown, [N, T, C, H, W]."""
+    shown = []
+    handle = detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    with torch.no_grad():
+        detector(x)
+    handle.remove()
+    return shown[0].unflatten(0, (len(x), -1))
+
+
+def test_the_network_sees_every_transformation_once():
+    detector = BUILD((1, 8, 8), base=2, depth=1, transforms="rotations_shifts").detector.eval()
+    x = torch.rand(3, 1, 8, 8)
+    shown = seen_by(detector, x)
+    assert torch.equal(shown[:, 0], x)
+    assert torch.equal(shown[:, 5], torch.rot90(x, 1, (2, 3)))
+    assert torch.equal(shown[:, 10], torch.rot90(x, 2, (2, 3)))
+    right, left, down, up = (shown[:, place] for place in (1, 2, 3, 4))
+    assert torch.equal(right[..., 2:], x[..., :-2])
+    assert torch.equal(left[..., :-2], x[..., 2:])
+    assert torch.equal(down[..., 2:, :], x[..., :-2, :])
+    assert torch.equal(up[..., :-2, :], x[..., 2:, :])
+    assert torch.equal(shown[:, 6], torch.rot90(right, 1, (2, 3)))
+    assert len({tuple(one.flatten().tolist()) for one in shown[0]}) == 20
+
+
+def test_images_vary_in_training_only():
+    detector = BUILD((1, 8, 8), base=2, depth=1, jitter=2, flip=True).detector
+    x = torch.rand(400, 1, 8, 8)
+    assert torch.equal(seen_by(detector.eval(), x)[:, 0], x)
+    shown = seen_by(detector.train(), x)[:, 0]
+    padded = F.pad(x, (2, 2, 2, 2), mode="reflect")
+    views = [padded[..., d : d + 8, r : r + 8] for d in range(5) for r in range(5)]
+    views += [view.flip(3) for view in views]
+    matches = torch.stack([(shown == view).flatten(1).all(1) for view in views])
+    assert (matches.sum(0) == 1).all()
+    # Each of the 50 views is drawn 8 times on average.
+    assert (matches.sum(1) > 0).all()
+    assert matches.sum(1).max() < 30
+
+
+def test_the_score_is_the_mean_negative_log_likelihood():
+    detector = BUILD((1, 8, 8), base=2, depth=1).detector
+    x = torch.zeros(2, 1, 8, 8)
+    alike = torch.zeros(2, 4, 4)
+    assert detector.score_outputs(x, {"logits": alike}).tolist() == pytest.approx([math.log(4)] * 2)
+    sure = 50 * torch.eye(4).expand(2, -1, -1)
+    assert detector.score_outputs(x, {"logits": sure}).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+    logits = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(1))
+    by_hand = F.cross_entropy(logits.flatten(0, 1), torch.arange(4).repeat(2), reduction="none").view(2, 4).mean(1)
+    torch.testing.assert_close(detector.score_outputs(x, {"logits": logits}), by_hand)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "match"),
+    [
+        ((1, 12, 16), {}, "have to be square, not 12 x 16; give a size"),
+        ((1, 8, 8), {"depth": 4}, "depth 4 is too much for images of side 8"),
+        ((6,), {}, "takes images C x H x W"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(shape, options, match):
+    with pytest.raises(InputError, match=match):
+        BUILD(shape, **options)
+
+
+def test_images_that_are_not_square_are_resized():
+    detector = BUILD((1, 12, 16), size=8, base=2, depth=2).detector
+    assert detector.score(raw((1, 12, 16))).shape == (2,)

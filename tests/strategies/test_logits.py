@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+
+from kdcompress.architectures.transform_net import transform_net
+from kdcompress.errors import InputError
+from kdcompress.evaluation import score
+from kdcompress.losses import LOSSES
+from kdcompress.losses.classification import softened
+from kdcompress.stage import Side, fed
+from kdcompress.strategies.logits import logits
+from kdcompress.types import interface
+from tests.engine.nets import run
+
+# Brighter towards the top: normals are upright.
+RAMP = torch.linspace(220, 30, 8)[:, None].expand(8, 8)
+
+
+def images(count, seed):
+    noise = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return (RAMP + 15 * noise).clamp(0, 255).to(torch.uint8)
+
+
+NORMALS = images(128, 0)
+
+
+def pair(seed, **options):
+    torch.manual_seed(seed)
+    return transform_net((1, 8, 8), **{"base": 4, "depth": 2, **options})
+
+
+def planned(student, teacher=None, **options):
+    sides = interface(student, NORMALS[:2]), None if teacher is None else interface(teacher, NORMALS[:2])
+    return fed(logits(*sides, batch_size=16, **options), *sides)[0]
+
+
+def side(values):
+    return Side(torch.zeros(len(values), 1), {"logits": values}, aligned={"logits": values})
+
+
+def test_transformation_is_cross_entropy():
+    loss = LOSSES["transformation"].compute
+    assert float(loss(side(torch.zeros(3, 4, 4)), None)) == pytest.approx(math.log(4))
+    assert float(loss(side(60 * torch.eye(4).expand(3, -1, -1)), None)) == pytest.approx(0.0, abs=1e-6)
+    assert float(loss(side(60 * torch.eye(4).roll(1, 0).expand(3, -1, -1)), None)) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_softened_logits_are_compared_by_their_divergence(temperature):
+    generator = torch.Generator().manual_seed(0)
+    mine, theirs = (torch.randn(3, 4, 4, generator=generator).double() for _ in range(2))
+    p, q = ((values / temperature).softmax(2) for values in (theirs, mine))
+    by_hand = temperature**2 * (p * (p / q).log()).sum(2).mean()
+    loss = softened(temperature).compute
+    torch.testing.assert_close(loss(side(mine), side(theirs)), by_hand)
+    assert float(loss(side(mine), side(mine))) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_network_trained_alone_tells_what_is_not_upright():
+    student = pair(1)
+    run(planned(student, epochs=8, learning_rate=5e-3), student, None, NORMALS)
+    upright, turned = images(40, 1), torch.rot90(images(40, 2), 2, (2, 3))
+    assert score(student.detector, upright).max() < score(student.detector, turned).min()
+
+
+def test_a_student_learns_its_teachers_answers():
+    """From the teacher alone, without the right answers: here the teacher has them wrong."""
+    teacher = pair(9, base=8)
+    with torch.no_grad():
+        teacher.detector.network[-1].weight.zero_()
+        teacher.detector.network[-1].bias.copy_(torch.tensor([2.0, 0.0, -1.0, 1.0]))
+    student = pair(1)
+    stages = planned(student, teacher, epochs=20, learning_rate=5e-2, weight=0.0)
+    assert [term.name for term in stages[0].terms()] == ["distil_logits"]
+    run(stages, student, teacher, NORMALS)
+    with torch.no_grad():
+        found = student.detector.eval()(student.detector.prepare(NORMALS))["logits"].softmax(2)
+    torch.testing.assert_close(found.mean((0, 1)), torch.tensor([2.0, 0.0, -1.0, 1.0]).softmax(0), atol=0.05, rtol=0)
+
+
+def test_with_a_teacher_both_terms_are_there_and_without_one_the_right_answers_alone():
+    student, teacher = pair(1), pair(9)
+    assert [one.name for one in planned(student, teacher)[0].terms()] == ["transformation", "distil_logits"]
+    assert [one.name for one in planned(student, weight=0.0)[0].terms()] == ["transformation"]
+
+
+def test_other_transformations_on_the_two_sides_are_refused():
+    with pytest.raises(
+        InputError, match=r"student.logits has shape \(4, 4\) and teacher.logits \(5, 5\): .* transforms"
+    ):
+        planned(pair(1), pair(9, transforms="shifts"))
