@@ -24,6 +24,7 @@ from measure import Row, place, use
 from speed_anomalib import anomalib_rows
 from speed_commands import startup_rows
 from speed_memory import memory_rows
+from speed_together import together_rows
 from speed_whole import whole_rows
 
 from kdcompress.environment import describe
@@ -34,6 +35,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
     "scoring": training.scoring_rows,
     "frozen": training.frozen_rows,
     "batched": training.batched_rows,
+    "together": together_rows,
     "teacher": training.teacher_rows,
     "joint": training.joint_rows,
     "scaling": training.scaling_rows,
@@ -43,7 +45,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-CPU_ONLY = {"startup", "memory", "anomalib"}
+CPU_ONLY = {"startup", "together", "memory", "anomalib"}
 
 
 def machine() -> dict[str, Any]:
