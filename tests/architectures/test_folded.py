@@ -64,7 +64,7 @@ def test_other_convolutions_stay_as_they_are(layer):
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-@pytest.mark.parametrize("size", [(1, 8, 8), (3, 17, 23)])
+@pytest.mark.parametrize("size", [(1, 8, 8), (3, 17, 17)])
 def test_every_family_has_a_twin(name, size):
     torch.manual_seed(0)
     pair = ARCHITECTURES[name](size, width=0.1)
