@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdcompress import document, library, plugins, signature
 from kdcompress import recipe as recipes
-from kdcompress.errors import InputError, RecipeError
+from kdcompress.errors import InputError, RecipeError, unknown
 from kdcompress.recipe import NAME, Name, Recipe
 
 LARGEST = 10_000
@@ -126,6 +126,9 @@ def parse(plain: Mapping[str, Any], where: str = "suite", given: Sequence[plugin
     if not is_suite(plain):
         raise RecipeError(where, ["grid: missing: this is one run; use `kdcompress distill` for it"])
     keys = list(Heading.model_fields)
+    allowed = list(dict.fromkeys((*keys, *Recipe.model_fields)))
+    if strange := [f"{key}: {unknown('key', str(key), allowed)}" for key in plain if key not in allowed]:
+        raise RecipeError(where, strange)
     heading_plain = {key: value for key, value in plain.items() if key in keys}
     try:
         heading = Heading.model_validate(heading_plain)

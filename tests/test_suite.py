@@ -76,6 +76,8 @@ def test_overrides_change_the_suite(tmp_path):
         ({"grid": {"name": ["a", "b"]}}, "grid.name: cells cannot differ in it"),
         ({"grid": {"seed": list(range(101)), "student.width": [i / 1000 for i in range(1, 101)]}}, "10,100 cells"),
         ({"grid": {"seeed": [1]}}, "unknown key 'seeed'; did you mean 'seed'"),
+        ({"togther": 3}, r"^suite: togther: unknown key 'togther'; did you mean 'together'\? \(allowed: .*tuned_on\)$"),
+        ({"together": 1}, "^suite: together: "),
         ({"grid": {"recipe": ["nonsense"]}}, "unknown recipe 'nonsense'"),
         ({"grid": {"recipe": [3]}}, "grid.recipe: expected names of recipes, not 3"),
         ({"grid": {"seed.x": [3]}, "seed": 1}, "'x' cannot be set: what is above it is a single value"),
