@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -88,6 +90,7 @@ def benchmark(
     Raises:
         InputError: for wrong input in any cell, before anything is trained.
     """
+    _importable_main()
     plug_ins.load_installed()
     given = [plug_ins.load(one) for one in _listed(plugins)]
     root = _path(out, "out")
@@ -97,6 +100,10 @@ def benchmark(
         parsed = suite.parse({"name": "suite", **source}, "suite", given)
     else:
         parsed = suite.load(str(source), (), given)
+    if jobs is not None and (type(jobs) is not int or not 1 <= jobs <= scale.MOST_JOBS):
+        raise InputError(f"jobs: expected a whole number from 1 to {scale.MOST_JOBS:,} or None, not {jobs!r:.80}")
+    if only is not None and not isinstance(only, str):
+        raise InputError(f"only: expected a pattern of names or None, not {only!r:.80}")
     work = scale.prepare(parsed, root, device=str(device), jobs=jobs, only=only, observe=lambda _: None)
     if not isinstance(source, Mapping):
         scale.check_lock(library.find(str(source)).with_suffix(".lock"), work.manifest)
@@ -118,6 +125,19 @@ def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -
     for one in _listed(plugins):
         plug_ins.load(one)
     return bundle.load(_path(path, "path")).detector
+
+
+def _importable_main() -> None:
+    """Refuse to start processes that cannot import the script which starts them, or would start some themselves."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            'kd.benchmark starts processes that import this script: call it below `if __name__ == "__main__":`'
+        )
+    if file is not None and not Path(file).exists():
+        raise InputError(
+            f"kd.benchmark starts processes that import this script, and {file} is no file: write it to one"
+        )
 
 
 def _path(given: object, what: str) -> Path:

@@ -130,7 +130,7 @@ def begin_together(
         course = Course(recipe, rundir, place, torch.stack(raws, 1), observe)
         count = next((n for n, stage in enumerate(planned.taught) if moves_teacher((stage,))), len(planned.taught))
         if count == 0:
-            return
+            raise InputError(f"stage '{planned.taught[0].name}' changes the teacher: each needs its own from the start")
         begin(course, "student", planned.taught[:count], taught)
         if recipe.control and planned.taught != planned.alone:
             begin(course, "control", planned.alone[:count], alone)
@@ -167,7 +167,17 @@ def check(recipe: Recipe, where: str) -> None:
         InputError: with what is wrong, or that the data which decide about the rest are not there.
     """
     recipe, given, data = _inputs(recipe, where)
+    _plan_all(recipe, data, given, where)
+
+
+def _plan_all(recipe: Recipe, data: OneClassData, given: Bundle | None, where: str) -> None:
+    """Plan a run and its teacher's own, to find what does not fit."""
     planned_for(recipe, "", data, given, where)
+    if (own := teacher_recipe(recipe)) is not None:
+        try:
+            plan(resolve(own, where), "", data, None)
+        except InputError as error:
+            raise RecipeError(where, [f"teacher: in its own training, where it is the student: {error}"]) from error
 
 
 def run_teacher(recipe: Recipe, root: Path, *, where: str, device: str, observe: Observe = silent) -> None:
@@ -199,7 +209,7 @@ def identity(recipe: Recipe, where: str, *, check: bool) -> Identity:
     """
     recipe, given, data = _inputs(recipe, where)
     if check:
-        planned_for(recipe, "", data, given, where)
+        _plan_all(recipe, data, given, where)
     own = teacher_recipe(recipe)
     taught = recipes.digest(resolve(own, where), data.digest(), "") if own is not None else None
     return Identity(_digest(recipe, given, data), taught, len(data.train))

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -49,3 +51,25 @@ def test_what_is_no_suite_is_refused(tmp_path):
         kd.benchmark(3)
     with pytest.raises(InputError, match="grid: missing: this is one run"):
         kd.benchmark(TINY, out=tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [0, -2, 1.5, "2", True, 1025])
+def test_a_number_of_jobs_that_is_none_is_refused(jobs, tmp_path):
+    suite = {**TINY, "grid": {"seed": [0]}}
+    with pytest.raises(InputError, match="jobs: expected a whole number from 1 to 1,024 or None, not"):
+        kd.benchmark(suite, out=tmp_path, jobs=jobs)
+    with pytest.raises(InputError, match="only: expected a pattern of names or None, not 5"):
+        kd.benchmark(suite, out=tmp_path, only=5)
+
+
+@pytest.mark.parametrize("from_a_file", [True, False])
+def test_a_script_that_its_processes_cannot_import_is_refused(tmp_path, from_a_file):
+    text = f"import kdcompress as kd\nkd.benchmark({ {**TINY, 'grid': {'seed': [0]}}!r}, jobs=1)\n"
+    (tmp_path / "script.py").write_text(text)
+    how = {"args": [sys.executable, "script.py"]} if from_a_file else {"args": [sys.executable, "-"], "input": text}
+    ran = subprocess.run(**how, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = "call it below `if __name__" if from_a_file else "is no file: write it to one"
+    assert (
+        f"InputError: kd.benchmark starts processes that import this script{':' if from_a_file else ''}" in ran.stderr
+    )
+    assert said in ran.stderr

@@ -18,9 +18,9 @@ from kdcompress.bundle import load
 from kdcompress.engine.checkpoint import Snapshot
 from kdcompress.engine.events import EpochDone, LeftOut, StageDone, Started
 from kdcompress.engine.plan import Plan
-from kdcompress.errors import InputError
+from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score, threshold
-from kdcompress.pipeline import load_data, resolve_written, run, teacher_recipe
+from kdcompress.pipeline import check, load_data, resolve_written, run, teacher_recipe
 from kdcompress.profiling.counters import macs
 from kdcompress.reporting.files import read, write_run
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
@@ -425,6 +425,17 @@ def test_an_interrupted_process_saves_its_step_and_says_how_to_go_on(done, tmp_p
     (run_dir,) = (rundirs.RunDir(path.parent) for path in tmp_path.glob("runs/tiny/*/history.jsonl"))
     rows = [row for row in run_dir.history() if row["arm"] == "student"]
     assert Snapshot.from_bytes(run_dir.checkpoint("student").read()).epoch == len(rows)
+
+
+def test_a_teacher_that_its_strategy_cannot_train_is_found_by_a_check():
+    net = {"name": "transform_net", "base": 4, "depth": 2}
+    teacher = {"architecture": net, "strategy": {"name": "scratch"}}
+    wrong = tiny(teacher=teacher, student={**net, "width": 0.5}, strategy={"name": "logits"})
+    match = "^r.yaml: teacher: in its own training, where it is the student: strategy: nothing to learn for student"
+    with pytest.raises(RecipeError, match=match):
+        check(wrong, "r.yaml")
+    right = tiny(teacher={**teacher, "strategy": {"name": "logits"}}, student=net, strategy={"name": "logits"})
+    check(right, "r.yaml")
 
 
 def test_wrong_input_leaves_no_folder_behind(tmp_path):

@@ -49,14 +49,17 @@ class EdeGan(Detector):
         pairs = [(out["latent"].double(), out["latent_of_reconstruction"].double()) for out in map(self, chunks)]
         first, second = (torch.cat(side) for side in zip(*pairs, strict=True))
         difference = first - second
-        if not difference.var(dim=0).any():
-            return  # collapsed: no direction differs from another
+        if len(difference) < 2 or not difference.var(dim=0).any():
+            return  # collapsed, or a single sample: no direction differs from another
         # scikit-learn takes long to load, and only a stage that calibrates needs it.
         from sklearn.covariance import ledoit_wolf
 
         covariance = torch.from_numpy(ledoit_wolf(difference.cpu().numpy())[0]).to(difference)
-        # C = L L^T, so W = L^-1.
-        lower = torch.linalg.cholesky(covariance)
+        # C = L L^T, so W = L^-1. Of a few samples, or copies, it may be singular although it is shrunk.
+        lower, failed = torch.linalg.cholesky_ex(covariance)
+        if failed:
+            floor = 1e-6 * covariance.diagonal().mean()
+            lower = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)).to(covariance))
         white = torch.linalg.solve_triangular(lower, torch.eye(len(lower)).to(lower), upper=False)
         spread = (first @ white.T).var(dim=0).mean().sqrt()
         to, back = white / spread, lower * spread

@@ -121,8 +121,8 @@ def transform_net(
     """Residual network that tells how an image was transformed; the score is how badly it does.
 
     GEOM (Golan and El-Yaniv, NeurIPS 2018) with the transformations of RotNet (Gidaris et al., ICLR 2018) or more. The
-    score needs a pass for each transformation, and all are counted. Square images from 1 x 8 x 8 to 4 x 256 x 256, or
-    any that are resized. What looks the same transformed, as some digits do, is beyond it.
+    score needs a pass for each transformation, and all are counted. Images from 1 x 8 x 8 to 4 x 256 x 256, square
+    unless ``size`` makes them so. What looks the same transformed, as some digits do, is beyond it.
 
     Args:
         input_shape: (C, H, W) of the raw uint8 images.
@@ -144,6 +144,13 @@ def transform_net(
         )
     side = size or image[1]
     if side < 2**depth:
-        raise InputError(f"transform_net: depth {depth} is too much for images of side {side}")
+        deepest = side.bit_length() - 1
+        raise InputError(
+            f"transform_net: depth {depth} is too much for images of side {side} (allowed: 1 to {deepest})"
+        )
+    if jitter >= side:
+        raise InputError(
+            f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
+        )
     channels = [image[0], *ladder(base, depth, width)]
     return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip))

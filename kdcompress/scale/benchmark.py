@@ -23,6 +23,8 @@ from kdcompress.scale.tasks import Task, tasks
 from kdcompress.suite import Suite
 from kdcompress.suitedir import Manifest, SuiteDir
 
+MOST_JOBS = 1024
+
 
 @dataclass(frozen=True)
 class Work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -183,16 +184,18 @@ def _work(task: Task, job: Job, threads: int, messages: Connection) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    why = None
     try:
         job(task, _Teller(messages))
-        messages.send(None)
     except KdcompressError as error:
-        messages.send(str(error))
+        why = str(error)
     except KeyboardInterrupt:
-        messages.send("interrupted")
+        why = "interrupted"
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
         last = traceback.extract_tb(error.__traceback__)[-1]
-        messages.send(f"unexpected {type(error).__name__}: {error} ({last.filename}:{last.lineno})")
+        why = f"unexpected {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+    with contextlib.suppress(OSError):  # nobody listens where the parent was killed
+        messages.send(why)
 
 
 def _interrupted(number: int, frame: object) -> None:

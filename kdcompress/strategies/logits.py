@@ -33,7 +33,8 @@ def logits(
     """Learn which transformation was applied, and from a frozen teacher's logits.
 
     Hinton, Vinyals, Dean (2015): cross-entropy with the right answers, plus T^2 KL(teacher / T || student / T). Without
-    a teacher, the cross-entropy alone: this is how such teachers and controls are made.
+    a teacher, the cross-entropy alone: this is how such teachers and controls are made. The teacher answers once, for
+    each image as it is, also where the student sees it jittered or mirrored.
 
     Args:
         student: the detector to train.

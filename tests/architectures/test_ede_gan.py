@@ -191,3 +191,13 @@ def test_a_collapsed_detector_stays_as_it_is():
     with torch.no_grad():
         detector.calibrate([x])
     assert torch.equal(outputs(detector, x)["latent"], before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_samples_or_copies_of_one_are_no_reason_to_fail(count):
+    torch.manual_seed(0)
+    detector = BUILD((1, 12, 12), base=4, latent=5).detector.eval()
+    for x in (detector.prepare(raw((1, 12, 12), count)), detector.prepare(raw((1, 12, 12), count)).repeat(40, 1, 1, 1)):
+        with torch.no_grad():
+            detector.calibrate([x])
+        assert all(value.isfinite().all() for value in outputs(detector, x).values())

@@ -101,7 +101,8 @@ def test_the_score_is_the_mean_negative_log_likelihood():
     ("shape", "options", "match"),
     [
         ((1, 12, 16), {}, "have to be square, not 12 x 16; give a size"),
-        ((1, 8, 8), {"depth": 4}, "depth 4 is too much for images of side 8"),
+        ((1, 8, 8), {"depth": 4}, r"depth 4 is too much for images of side 8 \(allowed: 1 to 3\)"),
+        ((1, 8, 8), {"jitter": 8}, r"jitter 8 is too much for images of side 8 \(allowed: 0 to 7\)"),
         ((6,), {}, "takes images C x H x W"),
     ],
 )
