@@ -14,7 +14,7 @@ from kdcompress.errors import InputError
 from kdcompress.reporting.files import write_suite
 from kdcompress.scale import benchmark
 from kdcompress.scale.local import Ended
-from kdcompress.scale.tasks import tasks
+from kdcompress.scale.tasks import ready, tasks
 from kdcompress.suitedir import SuiteDir
 from tests.recipes import TINY
 
@@ -121,7 +121,13 @@ def test_cells_of_one_shape_begin_together(undisturbed, tmp_path):
     """Three cells of one seed's teacher: their students come to what they come to alone, up to rounding."""
     work = prepare(parsed(together=3), tmp_path)
     assert [one.kind for one in work.left] == ["teacher", "cell", "cell", "cell", "together"]
-    assert {one.why for one in run(work)} == {None}
+    work.suitedir.write_manifest(work.manifest)
+    waiting, ended = list(work.left), {}
+    while waiting:
+        waiting.remove(task := ready(waiting, ended))
+        # What a process of its own does, without the seconds that a process takes to start.
+        benchmark._job(task, lambda *_: None, suitedir=work.suitedir, device="cpu", plugin_files=())
+        ended[task.name] = None
     for cell in work.manifest.cells:
         found, alone = (epochs(root / "small", cell.name) for root in (tmp_path, undisturbed))
         assert found.keys() == alone.keys()
