@@ -67,9 +67,7 @@ def train(
     rundir = course.rundir
     if _complete(rundir, arm, stages, manifest, teacher is not None):
         return
-    pair = bundle.build(
-        manifest.architecture, manifest.options, manifest.input_shape, derive(course.recipe.seed, "student")
-    )
+    pair = _untrained(manifest, course.recipe.seed)
     other = teacher.pair if teacher is not None else None
     slot = rundir.checkpoint(arm)
     events = fit(
@@ -110,12 +108,7 @@ def begin(course: Course, arm: str, stages: tuple[Stage, ...], members: Sequence
     """
     if any(one.rundir.bundle(arm).exists() or one.rundir.checkpoint(arm).path.exists() for one in members):
         return
-    pairs = [
-        bundle.build(
-            one.manifest.architecture, one.manifest.options, one.manifest.input_shape, derive(one.seed, "student")
-        )
-        for one in members
-    ]
+    pairs = [_untrained(one.manifest, one.seed) for one in members]
     teachers = [one.teacher for one in members if one.teacher is not None]
     slot = course.rundir.checkpoint(arm)
     events = fit_batched(
@@ -157,6 +150,11 @@ def _share(row: dict[str, Any], index: int, count: int) -> dict[str, Any]:
         "seconds": row["seconds"] / count,
         "together": count,
     }
+
+
+def _untrained(manifest: Manifest, seed: int) -> Pair:
+    """Return a run's student, or its control, with its first weights."""
+    return bundle.build(manifest.architecture, manifest.options, manifest.input_shape, derive(seed, "student"))
 
 
 def _follow(

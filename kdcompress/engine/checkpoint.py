@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdcompress.stage import SideName
 from kdcompress.types import Pair
+
+
+def weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return the tensors of parts by their path in a snapshot."""
+    return {f"part/{name}/{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+
+def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies that no further step changes."""
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
 class Slot(Protocol):
@@ -40,8 +50,7 @@ class Snapshot:
     def before(cls, stage: int, pairs: Mapping[SideName, Pair]) -> Snapshot:
         """Return the state of pairs that are about to begin a stage."""
         parts = {f"{side}.{name}": part for side, pair in pairs.items() for name, part in pair.parts().items()}
-        weights = {f"part/{name}/{key}": v for name, part in parts.items() for key, v in part.state_dict().items()}
-        return cls(stage, 0, {name: value.detach().cpu().clone() for name, value in weights.items()}, {})
+        return cls(stage, 0, kept(weights(parts)), {})
 
     @property
     def begun(self) -> bool:

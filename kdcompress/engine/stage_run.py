@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcompress.engine import optimizer as optimizers
-from kdcompress.engine.checkpoint import Snapshot
+from kdcompress.engine.checkpoint import Snapshot, kept, weights
 from kdcompress.engine.events import Progress
 from kdcompress.engine.plan import Plan
 from kdcompress.engine.players import Fetched, Projections, player
@@ -164,15 +164,13 @@ class StageRun:
 
     def snapshot(self) -> Snapshot:
         """Return everything that a resumed run needs."""
-        tensors = {f"part/{n}/{k}": v for n, part in self.parts.items() for k, v in part.state_dict().items()}
+        tensors = weights(self.parts)
         for index, optimizer in enumerate(self.optimizers):
             tensors |= {f"optimizer/{index}/{k}": v for k, v in optimizers.state(optimizer).items()}
         tensors |= {f"average/{n}/{i}": v for n, averages in self.averages.items() for i, v in enumerate(averages)}
         tensors["sums"] = self.sums
         state = {"batch": self.batch, "retries": self.retries, "seconds": self.seconds}
-        return Snapshot(
-            self.index, self.epoch, {name: value.detach().cpu().clone() for name, value in tensors.items()}, state
-        )
+        return Snapshot(self.index, self.epoch, kept(tensors), state)
 
     def restore(self, snapshot: Snapshot, retries: int | None = None) -> None:
         """Go on from a snapshot of this stage; ``retries`` halves the learning rates so many times."""
