@@ -16,6 +16,13 @@ import pydantic
 from kdcompress.errors import InputError, near
 
 
+class Later:
+    """Annotates an option that came when there were results already.
+
+    At its default it is left out of the resolved ones, so that runs from before it keep their digests.
+    """
+
+
 @dataclass(frozen=True)
 class Option:
     """One option of a builder, as ``show`` prints it."""
@@ -79,12 +86,18 @@ def arguments(build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str
 
 
 def resolved(build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a builder, defaults included, as JSON values.
+    """Return all options of a builder, defaults included but for those that came `Later`, as JSON values.
 
     Raises:
         pydantic.ValidationError: as `arguments`.
     """
-    return model_of(build).model_validate(dict(options)).model_dump(mode="json")
+    model = model_of(build).model_validate(dict(options))
+    later = {
+        name
+        for name, field in type(model).model_fields.items()
+        if any(isinstance(one, Later) for one in field.metadata) and getattr(model, name) == field.default
+    }
+    return model.model_dump(mode="json", exclude=later)
 
 
 def problems(

@@ -131,8 +131,8 @@ class Projection:
 class Stage:
     """A stretch of training: everything that the loop needs to know.
 
-    ``calibrated``: the teacher's score is fitted to the training normals before the stage, the student's after it
-    (`Detector.calibrate`).
+    ``calibrated``: whose scores are fitted to the training normals (`Detector.calibrate`), the teacher's before the
+    stage, the student's after it.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Stage:
     schedule: Schedule
     projections: tuple[Projection, ...] = ()
     averaging: float | None = None
-    calibrated: bool = False
+    calibrated: tuple[SideName, ...] = ()
 
     def trained(self) -> frozenset[str]:
         """Return the parts that any update of this stage moves."""

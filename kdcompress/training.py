@@ -186,7 +186,7 @@ def _memory(course: Course, arm: str) -> Memory:
 
 def moves_teacher(stages: tuple[Stage, ...]) -> bool:
     """Say whether any stage changes the teacher: trains it along, or calibrates it."""
-    return any("teacher.detector" in stage.trained() or stage.calibrated for stage in stages)
+    return any("teacher.detector" in stage.trained() or "teacher" in stage.calibrated for stage in stages)
 
 
 def _complete(rundir: RunDir, arm: str, stages: tuple[Stage, ...], manifest: Manifest, taught: bool) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import Norm, Size, decoder, down, encoder, image_of, prepared, shape_of
+from kdcompress.architectures.whitening import inverse_root
 from kdcompress.types import Critic, Detector, Outputs, Pair
 
 
@@ -51,16 +52,7 @@ class EdeGan(Detector):
         difference = first - second
         if len(difference) < 2 or not difference.var(dim=0).any():
             return  # collapsed, or a single sample: no direction differs from another
-        # scikit-learn takes long to load, and only a stage that calibrates needs it.
-        from sklearn.covariance import ledoit_wolf
-
-        covariance = torch.from_numpy(ledoit_wolf(difference.cpu().numpy())[0]).to(difference)
-        # C = L L^T, so W = L^-1. Of a few samples, or copies, it may be singular although it is shrunk.
-        lower, failed = torch.linalg.cholesky_ex(covariance)
-        if failed:
-            floor = 1e-6 * covariance.diagonal().mean()
-            lower = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)).to(covariance))
-        white = torch.linalg.solve_triangular(lower, torch.eye(len(lower)).to(lower), upper=False)
+        white, lower = inverse_root(difference)
         spread = (first @ white.T).var(dim=0).mean().sqrt()
         to, back = white / spread, lower * spread
         for path, offset in ((self.encoder, 0.0), (self.second_encoder, difference.mean(0))):

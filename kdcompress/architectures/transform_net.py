@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, TypeAlias
 
 import torch
@@ -13,10 +13,13 @@ from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
+from kdcompress.architectures.whitening import inverse_root
 from kdcompress.errors import InputError
+from kdcompress.signature import Later
 from kdcompress.types import Detector, Outputs, Pair
 
 Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
+Score: TypeAlias = Literal["likelihood", "combined"]
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
 
@@ -47,8 +50,17 @@ class Residual(nn.Module):
 class TransformNet(Detector):
     """Image to the log-odds of each transformation, for each transformation of it; all passes are part of the score."""
 
+    typical: Tensor
+
     def __init__(
-        self, channels: Sequence[int], stem: int, size: tuple[int, int], transforms: Transforms, jitter: int, flip: bool
+        self,
+        channels: Sequence[int],
+        stem: int,
+        size: tuple[int, int],
+        transforms: Transforms,
+        jitter: int,
+        flip: bool,
+        score: Score,
     ) -> None:
         super().__init__()
         self.size, self.jitter, self.flip = size, jitter, flip
@@ -65,6 +77,14 @@ class TransformNet(Detector):
             nn.Flatten(),
             nn.Linear(channels[-1], len(self.transforms)),
         )
+        self.metric: nn.Linear | None = None
+        if score == "combined":
+            features = channels[-1] * len(self.transforms)
+            self.metric = nn.Linear(features, features)
+            # Until it is calibrated the distance is 0, and the score the likelihood.
+            nn.init.zeros_(self.metric.weight)
+            nn.init.zeros_(self.metric.bias)
+            self.register_buffer("typical", torch.ones(2))
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Scale uint8 images [N, C, H, W] to [-1, 1] and, where the detector's size differs, resize them."""
@@ -73,15 +93,51 @@ class TransformNet(Detector):
     def forward(self, x: Tensor) -> Outputs:
         """Return ``logits`` [N, T, T]: what the network says, last, to each of T transformations.
 
-        In training, images are shifted at random by up to ``jitter`` pixels and, with ``flip``, mirrored first.
+        Where the score is ``combined``, also ``distance`` [N]: the mean squared distance of the features of all passes
+        from those of normals, after whitening. In training, images are shifted at random by up to ``jitter`` pixels
+        and, with ``flip``, mirrored first.
         """
-        x = self._varied(x) if self.training else x
-        passes = torch.stack([self._transformed(x, *one) for one in self.transforms], 1)
-        return {"logits": self.network(passes.flatten(0, 1)).unflatten(0, (len(x), -1))}
+        features = self._features(self._varied(x) if self.training else x)
+        outputs = {"logits": self.network[-1](features)}
+        if self.metric is not None:
+            outputs["distance"] = self.metric(features.flatten(1)).square().mean(1)
+        return outputs
+
+    def calibrate(self, chunks: Iterable[Tensor]) -> None:
+        """Fit the distance and the two parts' shares to normals: each part of a ``combined`` score is 1 in the mean.
+
+        The features of all passes are whitened together (Ledoit and Wolf's covariance), so that the distance is
+        Mahalanobis's, as Lee et al. (NeurIPS 2018) take it of a classifier's features.
+        """
+        if self.metric is None:
+            return
+        passes = [self._features(x) for x in chunks]
+        features = torch.cat([one.flatten(1) for one in passes]).double()
+        if len(features) < 2 or not features.var(dim=0).any():
+            return  # collapsed, or a single sample: no direction differs from another
+        white, _ = inverse_root(features)
+        self.metric.weight.copy_(white)
+        self.metric.bias.copy_(-white @ features.mean(0))
+        likelihoods = torch.cat([_unlikelihood(self.network[-1](one)) for one in passes])
+        distances = torch.cat([self.metric(one.flatten(1)).square().mean(1) for one in passes])
+        means = torch.stack([likelihoods.double().mean(), distances.double().mean()])
+        self.typical.copy_(means.clamp(min=torch.finfo(torch.float32).tiny))
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
-        """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018)."""
-        return -F.log_softmax(outputs["logits"], 2).diagonal(dim1=1, dim2=2).mean(1)
+        """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018).
+
+        A ``combined`` score is the mean of this and the distance, each divided by its mean over normals.
+        """
+        likelihood = _unlikelihood(outputs["logits"])
+        if self.metric is None:
+            return likelihood
+        return (likelihood / self.typical[0] + outputs["distance"] / self.typical[1]) / 2
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Return what the network makes of each transformed image before it judges, [N, T, C]."""
+        passes = torch.stack([self._transformed(x, *one) for one in self.transforms], 1)
+        features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (len(x), -1))
+        return features
 
     def _transformed(self, x: Tensor, turns: int, shift: tuple[int, int]) -> Tensor:
         side = self.size[0]
@@ -106,6 +162,11 @@ class TransformNet(Detector):
         return x
 
 
+def _unlikelihood(logits: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood [N] of the right answers, given logits [N, T, T]."""
+    return -F.log_softmax(logits, 2).diagonal(dim1=1, dim2=2).mean(1)
+
+
 @ARCHITECTURES.register("transform_net")
 def transform_net(
     input_shape: tuple[int, ...],
@@ -117,6 +178,7 @@ def transform_net(
     jitter: Annotated[int, Field(ge=0, le=16)] = 0,
     flip: bool = False,
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
+    score: Annotated[Score, Later()] = "likelihood",
 ) -> Pair:
     """Residual network that tells how an image was transformed; the score is how badly it does.
 
@@ -133,6 +195,8 @@ def transform_net(
         jitter: in training, images are shifted at random by up to so many pixels first.
         flip: in training, images are mirrored at random first.
         size: side to which images are resized first; unset, they stay as they are.
+        score: how unlikely the right answers are, or, combined, also how far the features lie from those of normals:
+            fitted by a stage that calibrates.
 
     Raises:
         InputError: for input that is no square image of a supported size.
@@ -153,4 +217,4 @@ def transform_net(
             f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
         )
     channels = [image[0], *ladder(base, depth, width)]
-    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip))
+    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip, score))

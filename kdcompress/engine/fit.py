@@ -74,7 +74,7 @@ def fit(
         if snapshot is not None and snapshot.stage > index:
             continue
         begun = snapshot is not None and snapshot.begun
-        if stage.calibrated and not begun and teacher is not None:
+        if "teacher" in stage.calibrated and not begun and teacher is not None:
             _calibrate(teacher, inputs["teacher"])
         of_stage = tuple(derive(one, "stage", index) for one in seeds)
         run = StageRun(index, stage, pairs, inputs, plan_for(stage), of_stage, replace(memory))
@@ -84,7 +84,7 @@ def fit(
         yield Started(index, stage, run.plan, run.epoch)
         yield from _epochs(run, slot)
         run.finish()
-        if stage.calibrated:
+        if "student" in stage.calibrated:
             _calibrate(student, inputs["student"])
         # What it cached goes before the next stage caches its own in the same memory.
         del run

@@ -34,7 +34,8 @@ def logits(
 
     Hinton, Vinyals, Dean (2015): cross-entropy with the right answers, plus T^2 KL(teacher / T || student / T). Without
     a teacher, the cross-entropy alone: this is how such teachers and controls are made. The teacher answers once, for
-    each image as it is, also where the student sees it jittered or mirrored.
+    each image as it is, also where the student sees it jittered or mirrored. A score that has more to fit than weights
+    is fitted to the training normals in the end (`Detector.calibrate`).
 
     Args:
         student: the detector to train.
@@ -58,4 +59,14 @@ def logits(
     copied = (Term("distil_logits", softened(temperature), distil_weight),) if teacher is not None else ()
     update = Update(("student.detector",), (*own, *copied), Adam(learning_rate, _BETAS))
     name = "alone" if teacher is None else "logits"
-    return (Stage(name, epochs, batch_size, (update,), SCHEDULES[schedule], averaging=averaging),)
+    return (
+        Stage(
+            name,
+            epochs,
+            batch_size,
+            (update,),
+            SCHEDULES[schedule],
+            averaging=averaging,
+            calibrated=("student",),
+        ),
+    )

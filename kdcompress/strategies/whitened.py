@@ -60,4 +60,4 @@ def whitened(
         weights=weights,
         distil_weights=distil_weights,
     )
-    return tuple(replace(stage, calibrated=True) for stage in stages)
+    return tuple(replace(stage, calibrated=("teacher", "student")) for stage in stages)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sklearn.covariance import LedoitWolf
 from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
@@ -47,7 +48,7 @@ def test_the_shipped_teacher_has_less_than_sixty_million():
 def seen_by(detector, x):
     """Return what the network is shown, [N, T, C, H, W]."""
     shown = []
-    handle = detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    handle = detector.network[0].register_forward_pre_hook(lambda _, given: shown.append(given[0]))
     with torch.no_grad():
         detector(x)
     handle.remove()
@@ -95,6 +96,70 @@ def test_the_score_is_the_mean_negative_log_likelihood():
     logits = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(1))
     by_hand = F.cross_entropy(logits.flatten(0, 1), torch.arange(4).repeat(2), reduction="none").view(2, 4).mean(1)
     torch.testing.assert_close(detector.score_outputs(x, {"logits": logits}), by_hand)
+
+
+def combined(**options):
+    torch.manual_seed(0)
+    detector = BUILD((1, 8, 8), **{"base": 2, "depth": 1, "score": "combined", **options}).detector.eval()
+    return detector, detector.prepare(raw((1, 8, 8), 100))
+
+
+def calibrated(detector, *chunks):
+    with torch.no_grad():
+        detector.calibrate(chunks)
+
+
+def test_a_combined_score_is_the_likelihood_until_it_is_calibrated():
+    detector, x = combined()
+    plain = BUILD((1, 8, 8), base=2, depth=1).detector.eval()
+    plain.load_state_dict(detector.state_dict(), strict=False)
+    with torch.no_grad():
+        ours, its = detector(x), plain(x)
+        assert torch.equal(ours["logits"], its["logits"])
+        assert torch.equal(detector.score_outputs(x, ours), plain.score_outputs(x, its) / 2)
+
+
+@pytest.mark.parametrize("transforms", ["rotations", "shifts"])
+def test_a_calibrated_score_is_the_likelihood_and_the_distance_each_in_units_of_normals(transforms):
+    """Against scikit-learn's Mahalanobis distance of what the last layer sees."""
+    detector, x = combined(transforms=transforms)
+    seen = []
+    detector.network[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        logits = detector(x)["logits"]
+    features = seen[0].flatten(1).double().numpy()
+    calibrated(detector, x[:30], x[30:])
+    with torch.no_grad():
+        outputs = detector(x)
+    assert torch.equal(outputs["logits"], logits)
+    distance = torch.from_numpy(LedoitWolf().fit(features).mahalanobis(features)).float()
+    likelihood = -torch.log_softmax(logits, 2).diagonal(dim1=1, dim2=2).mean(1)
+    torch.testing.assert_close(outputs["distance"], distance / features.shape[1], rtol=1e-3, atol=1e-4)
+    expected = (likelihood / likelihood.mean() + distance / distance.mean()) / 2
+    torch.testing.assert_close(detector.score_outputs(x, outputs), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_unlike_all_normals_scores_higher_by_its_distance():
+    detector, x = combined(base=4)
+    calibrated(detector, x)
+    scores = [
+        detector.score(255 * torch.randint(0, 2, (50, 1, 8, 8), dtype=torch.uint8)),
+        detector.score(raw((1, 8, 8), 50)),
+    ]
+    assert scores[0].mean() > 1.5 * scores[1].mean()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_or_equal_samples_leave_the_score_as_it_is(count):
+    detector, x = combined()
+    before = detector.score_outputs(x, detector(x)).detach()
+    calibrated(detector, x[:1] if count else x[:1].repeat(5, 1, 1, 1))
+    assert torch.equal(detector.score_outputs(x, detector(x)), before)
+
+
+def test_the_distance_costs_the_square_of_the_features():
+    costs = [macs(Scorer(combined(score=score)[0]), raw((1, 8, 8), 1)) for score in ("likelihood", "combined")]
+    assert costs[1] - costs[0] == (4 * 2) ** 2
 
 
 @pytest.mark.parametrize(
