@@ -125,7 +125,8 @@ def test_every_option_of_every_thing_is_in_it_with_default_and_description():
             offered = signature.options(registry[name])
             required = {option.name for option in offered if option.default == "required"}
             assert required == set(found[f"{place}.{name}"].get("required", ())) - {"name"}
-            defaults = signature.resolved(registry[name], dict.fromkeys(required, "x"))
+            whole = signature.model_of(registry[name]).model_validate(dict.fromkeys(required, "x"))
+            defaults = whole.model_dump(mode="json")
             assert set(options) >= set(defaults)
             for option in offered:
                 if (place, option.name) != ("student", "width"):
