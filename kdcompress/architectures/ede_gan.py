@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from pydantic import Field
@@ -11,19 +11,30 @@ from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import Norm, Size, decoder, down, encoder, image_of, prepared, shape_of
-from kdcompress.architectures.whitening import inverse_root
+from kdcompress.architectures.whitening import canonical, covariance, inverse_root
+from kdcompress.signature import Later
 from kdcompress.types import Critic, Detector, Outputs, Pair
+
+Score: TypeAlias = Literal["distance", "joint"]
 
 
 class EdeGan(Detector):
     """Image to latent to image to latent; the score is the mean squared distance of the two latents."""
 
-    def __init__(self, channels: list[int], sizes: list[Size], latent: int, norm: Norm) -> None:
+    weight_of_sum: Tensor
+    centre: Tensor
+
+    def __init__(self, channels: list[int], sizes: list[Size], latent: int, norm: Norm, score: Score) -> None:
         super().__init__()
         self.encoder = encoder(channels, sizes[-1], latent, norm)
         self.decoder = decoder(channels, sizes, latent, norm)
         self.second_encoder = encoder(channels, sizes[-1], latent, norm)
         self.size = sizes[0]
+        self.joint = score == "joint"
+        if self.joint:
+            # Until it is calibrated the score is the distance.
+            self.register_buffer("weight_of_sum", torch.zeros(latent))
+            self.register_buffer("centre", torch.zeros(latent))
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Scale uint8 images [N, C, H, W] to [-1, 1] and, where the detector's size differs, resize them."""
@@ -40,34 +51,58 @@ class EdeGan(Detector):
         }
 
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
-        """Whiten the latents: their squared distance becomes the Mahalanobis distance of z1 - z2 from that of normals.
+        """Turn the score into a Mahalanobis distance from normals: of z1 - z2, or, where it is ``joint``, of (z1, z2).
 
-        Both latents go through one linear map W with W C W^T = c I, where C is the covariance of z1 - z2 over the
-        normals (Ledoit and Wolf's shrinkage) and c gives z1 a mean variance of 1; the mean of z1 - z2 is taken off.
-        W goes into the weights of the layers before the latents, its inverse into those of the decoder's first layer:
-        the same arithmetic, and the same reconstructions. The score keeps its form and its cost.
+        Each latent goes through a linear map: for a ``distance`` both through W with W C W^T = I, where C is the
+        covariance of z1 - z2 over the normals, and the mean of z1 - z2 is taken off. For a ``joint`` score they go
+        through V and W, which leave no covariance but that of like elements, r: the squared Mahalanobis distance of
+        both is then the sum of (z1 - z2)^2 / (2 - 2 r) + (z1 + z2)^2 / (2 + 2 r), and the first root goes into the
+        maps. All covariances are Ledoit and Wolf's; a common factor gives z1 a mean variance of 1.
+
+        The maps go into the weights of the layers before the latents, the inverse into those of the decoder's first
+        layer: the same arithmetic, and the same reconstructions. The score keeps its form and its cost.
         """
         pairs = [(out["latent"].double(), out["latent_of_reconstruction"].double()) for out in map(self, chunks)]
         first, second = (torch.cat(side) for side in zip(*pairs, strict=True))
         difference = first - second
         if len(difference) < 2 or not difference.var(dim=0).any():
             return  # collapsed, or a single sample: no direction differs from another
-        white, lower = inverse_root(difference)
-        spread = (first @ white.T).var(dim=0).mean().sqrt()
-        to, back = white / spread, lower * spread
-        for path, offset in ((self.encoder, 0.0), (self.second_encoder, difference.mean(0))):
+        if self.joint:
+            one, other, back, correlation = canonical(first, second)
+            stretch = (2 - 2 * correlation).rsqrt()
+            one, other, back = stretch[:, None] * one, stretch[:, None] * other, back / stretch
+            self.weight_of_sum.copy_((1 - correlation) / (1 + correlation))
+        else:
+            one, back = inverse_root(covariance(difference))
+            other = one
+        spread = (first @ one.T).var(dim=0).mean().sqrt()
+        one, other, back = one / spread, other / spread, back * spread
+        centre = one @ first.mean(0)
+        for path, to, offset in (
+            (self.encoder, one, 0.0),
+            (self.second_encoder, other, centre - other @ second.mean(0)),
+        ):
             last = path[-2]
             assert isinstance(last, nn.Conv2d)
             assert last.bias is not None
             last.weight.copy_((to @ last.weight.double().flatten(1)).view_as(last.weight))
-            last.bias.copy_(to @ (last.bias.double() + offset))
+            last.bias.copy_(to @ last.bias.double() + offset)
         begin = self.decoder[1]
         assert isinstance(begin, nn.ConvTranspose2d)
         begin.weight.copy_((back.T @ begin.weight.double().flatten(1)).view_as(begin.weight))
+        if self.joint:
+            self.centre.copy_(2 * centre)
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
-        """Return the mean squared distance of the two latents (Akcay et al., GANomaly, 2018, eq. 5, squared)."""
-        return (outputs["latent"] - outputs["latent_of_reconstruction"]).square().mean(dim=1)
+        """Return the mean squared distance of the two latents (Akcay et al., GANomaly, 2018, eq. 5, squared).
+
+        A ``joint`` score adds how far their sum lies from that of normals, weighted by `calibrate`.
+        """
+        first, second = outputs["latent"], outputs["latent_of_reconstruction"]
+        surprise = (first - second).square()
+        if self.joint:
+            surprise = surprise + self.weight_of_sum * (first + second - self.centre).square()
+        return surprise.mean(dim=1)
 
 
 class EdeCritic(Critic):
@@ -100,6 +135,7 @@ def ede_gan(
     depth: Annotated[int, Field(ge=1, le=7)] | None = None,
     norm: Norm = "instance",
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
+    score: Annotated[Score, Later()] = "distance",
 ) -> Pair:
     """Encoder, decoder, encoder with a critic; the score is the distance of the two latents.
 
@@ -114,10 +150,12 @@ def ede_gan(
         depth: number of halvings; unset, the map is halved until its shorter side is below 6.
         norm: normalisation after inner convolutions.
         size: side to which images are resized first; unset, they stay as they are.
+        score: the distance of the two latents, or, joint, also how unlike those of normals they are: fitted by a stage
+            that calibrates.
 
     Raises:
         InputError: for input that is no image of a supported size.
     """
     channels, sizes = shape_of(image_of("ede_gan", input_shape), width, base, depth, size)
-    detector = EdeGan(channels, sizes, latent, norm)
+    detector = EdeGan(channels, sizes, latent, norm, score)
     return Pair(detector, EdeCritic(channels, sizes[-1], norm))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
-from kdcompress.architectures.whitening import inverse_root
+from kdcompress.architectures.whitening import covariance, inverse_root
 from kdcompress.errors import InputError
 from kdcompress.signature import Later
 from kdcompress.types import Detector, Outputs, Pair
@@ -115,7 +115,7 @@ class TransformNet(Detector):
         features = torch.cat([one.flatten(1) for one in passes]).double()
         if len(features) < 2 or not features.var(dim=0).any():
             return  # collapsed, or a single sample: no direction differs from another
-        white, _ = inverse_root(features)
+        white, _ = inverse_root(covariance(features))
         self.metric.weight.copy_(white)
         self.metric.bias.copy_(-white @ features.mean(0))
         likelihoods = torch.cat([_unlikelihood(self.network[-1](one)) for one in passes])

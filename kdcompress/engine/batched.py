@@ -135,6 +135,9 @@ def _stage(stage: Stage, count: int, shared_data: bool, several: bool) -> Stage:
             "one need a teacher each for that"
         )
 
+    if stage.calibrated:
+        raise InputError(f"stage '{stage.name}' fits scores to normals: students that train as one have no score each")
+
     def term(one: Term) -> Term:
         if one.on == "teacher" and not several:
             return one

@@ -201,3 +201,56 @@ def test_few_samples_or_copies_of_one_are_no_reason_to_fail(count):
         with torch.no_grad():
             detector.calibrate([x])
         assert all(value.isfinite().all() for value in outputs(detector, x).values())
+
+
+def joint(**options):
+    torch.manual_seed(0)
+    detector = BUILD((1, 12, 12), **{"base": 4, "latent": 5, "score": "joint", **options}).detector.eval()
+    return detector, detector.prepare(raw((1, 12, 12), 200))
+
+
+def test_a_joint_score_is_the_distance_until_it_is_calibrated():
+    detector, x = joint()
+    plain = BUILD((1, 12, 12), base=4, latent=5).detector
+    found = outputs(detector, x)
+    assert torch.equal(detector.score_outputs(x, found), plain.score_outputs(x, found))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_calibrated_joint_score_is_the_mahalanobis_distance_of_both_latents(norm, depth):
+    """Against scikit-learn's own distance of the same shrunk covariance of the two latents side by side."""
+    detector, x = joint(norm=norm, depth=depth)
+    before = outputs(detector, x)
+    cost = macs(Scorer(detector), raw((1, 12, 12), 1))
+    with torch.no_grad():
+        detector.calibrate(x.split(75))
+    after = outputs(detector, x)
+    both = torch.cat([before["latent"], before["latent_of_reconstruction"]], 1).numpy()
+    distance = torch.from_numpy(LedoitWolf().fit(both).mahalanobis(both))
+    found = detector.score_outputs(x, after)
+    assert torch.allclose(found / found.mean(), distance / distance.mean(), rtol=1e-3)
+    assert torch.allclose(after["reconstruction"], before["reconstruction"], atol=1e-5)
+    assert after["latent"].var(dim=0).mean() == pytest.approx(1.0, rel=1e-3)
+    assert macs(Scorer(detector), raw((1, 12, 12), 1)) == cost
+
+
+def test_calibrating_a_joint_score_again_changes_only_its_scale():
+    detector, _ = joint()
+    x = detector.prepare(raw((1, 12, 12), 5000))
+    found = []
+    for _ in range(3):
+        with torch.no_grad():
+            detector.calibrate(x.split(500))
+        found.append(detector.score_outputs(x, outputs(detector, x)))
+    # The first time Ledoit and Wolf shrink other directions than of latents that are white already.
+    assert torch.allclose(found[1] / found[1].mean(), found[2] / found[2].mean(), rtol=2e-2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_joint_score_of_few_samples_stays_finite(count):
+    detector, _ = joint()
+    for x in (detector.prepare(raw((1, 12, 12), count)), detector.prepare(raw((1, 12, 12), count)).repeat(40, 1, 1, 1)):
+        with torch.no_grad():
+            detector.calibrate([x])
+        assert detector.score_outputs(x, outputs(detector, x)).isfinite().all()
