@@ -131,7 +131,9 @@ def begin_together(
         apart = (n for n, stage in enumerate(planned.taught) if moves_teacher((stage,)) or stage.calibrated)
         count = next(apart, len(planned.taught))
         if count == 0:
-            raise InputError(f"stage '{planned.taught[0].name}' changes the teacher or fits scores: each goes by itself")
+            raise InputError(
+                f"stage '{planned.taught[0].name}' changes the teacher or fits scores: each goes by itself"
+            )
         begin(course, "student", planned.taught[:count], taught)
         if recipe.control and planned.taught != planned.alone:
             begin(course, "control", planned.alone[:count], alone)

@@ -116,7 +116,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Projection:
-    """A learned linear map of one student output to the teacher's size; never counted, never exported.
+    """A learned linear map of one student output's last dimension to the teacher's; never counted, never exported.
 
     Several students that train as one have a copy each, over outputs [N, K, Z].
     """

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 Outputs: TypeAlias = Mapping[str, Tensor]
-"""Named results of one forward pass, e.g. ``"reconstruction"`` [N, C, H, W], ``"latent"`` [N, Z]."""
+"""Named results of one forward pass, e.g. ``"reconstruction"`` [N, C, H, W], ``"latent"`` [N, Z].
+
+Their shapes are the same at every width, but for ``"features"`` [N, ..., C], which are inner ones.
+"""
 
 
 class Detector(nn.Module):

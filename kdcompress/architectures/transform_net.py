@@ -93,12 +93,12 @@ class TransformNet(Detector):
     def forward(self, x: Tensor) -> Outputs:
         """Return ``logits`` [N, T, T]: what the network says, last, to each of T transformations.
 
-        Where the score is ``combined``, also ``distance`` [N]: the mean squared distance of the features of all passes
-        from those of normals, after whitening. In training, images are shifted at random by up to ``jitter`` pixels
-        and, with ``flip``, mirrored first.
+        ``features`` [N, T, C] is what it judges by. Where the score is ``combined``, also ``distance`` [N]: the mean
+        squared distance of the features of all passes from those of normals, after whitening. In training, images are
+        shifted at random by up to ``jitter`` pixels and, with ``flip``, mirrored first.
         """
         features = self._features(self._varied(x) if self.training else x)
-        outputs = {"logits": self.network[-1](features)}
+        outputs = {"logits": self.network[-1](features), "features": features}
         if self.metric is not None:
             outputs["distance"] = self.metric(features.flatten(1)).square().mean(1)
         return outputs

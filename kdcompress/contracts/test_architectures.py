@@ -78,8 +78,10 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state(name, 
 
 
 def test_width_changes_inner_channels_and_never_the_outputs_shapes(name, shape):
-    full, narrow = (interface(build(name, shape, width=width), raw(shape)) for width in (1.0, 0.1))
-    assert full.outputs == narrow.outputs
+    full, narrow = (dict(interface(build(name, shape, width=width), raw(shape)).outputs) for width in (1.0, 0.1))
+    ours, its = (outputs.pop("features", (0,)) for outputs in (full, narrow))
+    assert ours[:-1] == its[:-1]
+    assert full == narrow
 
 
 def test_cost_grows_with_width(name, shape):

@@ -11,7 +11,13 @@ from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface
 
 EVERYTHING = Interface(
-    {"latent": (8,), "reconstruction": (1, 4, 4), "latent_of_reconstruction": (8,), "logits": (4, 4)},
+    {
+        "latent": (8,),
+        "reconstruction": (1, 4, 4),
+        "latent_of_reconstruction": (8,),
+        "logits": (4, 4),
+        "features": (4, 6),
+    },
     {"real_logit": (), "fake_logit": (), "real_features": (2,), "fake_features": (2,)},
 )
 SMALL_LATENT = Interface({**EVERYTHING.outputs, "latent": (3,), "latent_of_reconstruction": (3,)}, EVERYTHING.critic)

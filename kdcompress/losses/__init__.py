@@ -38,6 +38,9 @@ LOSSES: Registry[Loss] = Registry(
         "transformation": Entry(
             f"{_CLASSIFICATION}:transformation", "The detector tells which transformation was applied."
         ),
+        "distil_features": Entry(
+            f"{_DISTILLATION}:distil_features", "L2 between the two detectors' inner features, by channel."
+        ),
         "distil_logits": Entry(f"{_CLASSIFICATION}:distil_logits", "Divergence of the two detectors' softened logits."),
     },
 )

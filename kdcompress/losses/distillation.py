@@ -6,6 +6,7 @@ it: an update differentiates its own parts only.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,3 +38,16 @@ def distil_reconstruction(own: Side, other: Side | None) -> Tensor:
 def distil_latent_of_reconstruction(own: Side, other: Side | None) -> Tensor:
     """L2 between the two detectors' latents z2 of their reconstructions."""
     return F.mse_loss(own.aligned["latent_of_reconstruction"], _other(other).aligned["latent_of_reconstruction"])
+
+
+@LOSSES.register("distil_features")
+@loss(shared=("features",))
+def distil_features(own: Side, other: Side | None) -> Tensor:
+    """L2 between the two detectors' inner features [N, ..., C], each channel in units of the other side's spread.
+
+    The hint of Romero et al. (FitNets, ICLR 2015). A channel that hardly varies counts no more than its share.
+    """
+    mine, theirs = own.aligned["features"], _other(other).aligned["features"]
+    variance = theirs.flatten(0, -2).var(0, correction=0)
+    spread = torch.maximum(variance, 1e-3 * variance.mean()).clamp(min=torch.finfo(variance.dtype).tiny)
+    return ((mine - theirs).square() / spread).mean()

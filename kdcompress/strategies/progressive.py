@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage, Update
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import DistilWeights, OwnWeights, alone, projections, terms
+from kdcompress.strategies.updates import COMPARED, DistilWeights, OwnWeights, alone, projections, terms
 from kdcompress.types import Interface
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -73,7 +73,7 @@ def progressive(
             batch_size=batch_size,
             updates=_updates(step, student, teacher, weights, distil_weights),
             schedule=SCHEDULES[step.schedule],
-            projections=projections(student, teacher) if teacher is not None else (),
+            projections=projections(student, teacher, COMPARED) if teacher is not None else (),
             averaging=averaging,
         )
         for index, step in enumerate(steps)
@@ -95,7 +95,7 @@ def _updates(
     updates = (
         alone("student", own, optimizer, *copied) if step.gan else (Update(("student.detector",), copied, optimizer),)
     )
-    if projections(student, teacher):
+    if projections(student, teacher, COMPARED):
         updates = (replace(updates[0], parts=(*updates[0].parts, "projection")), *updates[1:])
     if step.teacher == "frozen":
         return updates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -44,6 +45,10 @@ class DistilWeights:
             raise ValueError(f"all are 0, so nothing would be learned from the teacher (allowed: {allowed})")
 
 
+COMPARED = frozenset(output for name in vars(DistilWeights()) for output in LOSSES[name].shared)
+"""The outputs that K_l compares."""
+
+
 def terms(weights: OwnWeights | DistilWeights, on: SideName) -> tuple[Term, ...]:
     """Return a side's weighted terms."""
     return tuple(Term(name, LOSSES[name], weight, on) for name, weight in vars(weights).items() if weight > 0)
@@ -57,21 +62,21 @@ def alone(on: SideName, weights: OwnWeights, optimizer: Adam, *more: Term) -> tu
     )
 
 
-def projections(student: Interface, teacher: Interface) -> tuple[Projection, ...]:
-    """Return a learned linear map for each vector output that the two sides have in different sizes.
+def projections(student: Interface, teacher: Interface, compared: Iterable[str]) -> tuple[Projection, ...]:
+    """Return a learned linear map for each output that is compared and that the two sides have in different sizes.
 
     Raises:
-        InputError: where outputs of another kind, e.g. images, differ in shape.
+        InputError: where they differ in more than the size of vectors, e.g. images in their sides.
     """
     found = []
-    for name in sorted(set(student.outputs) & set(teacher.outputs)):
+    for name in sorted(set(student.outputs) & set(teacher.outputs) & set(compared)):
         ours, theirs = student.outputs[name], teacher.outputs[name]
         if ours == theirs:
             continue
-        if len(ours) != 1 or len(theirs) != 1:
+        if ours[:-1] != theirs[:-1] or not 1 <= len(ours) <= 2:
             raise InputError(
                 f"student.{name} has shape {ours} and teacher.{name} {theirs}: only vectors can be projected; "
                 f"give both the same input size, e.g. student.size: {theirs[-1]}"
             )
-        found.append(Projection(name, ours[0], theirs[0]))
+        found.append(Projection(name, ours[-1], theirs[-1]))
     return tuple(found)

@@ -90,3 +90,57 @@ def test_other_transformations_on_the_two_sides_are_refused():
         InputError, match=r"student.logits has shape \(4, 4\) and teacher.logits \(5, 5\): .* transforms"
     ):
         planned(pair(1), pair(9, transforms="shifts"))
+
+
+def test_features_are_compared_in_units_of_the_teachers_spread():
+    generator = torch.Generator().manual_seed(0)
+    mine, theirs = (torch.randn(50, 4, 3, generator=generator) for _ in range(2))
+    theirs = theirs * torch.tensor([1.0, 4.0, 0.25]) + 3
+
+    def compared(ours, its):
+        sides = (Side(torch.zeros(50, 1), {"features": one}, aligned={"features": one}) for one in (ours, its))
+        return LOSSES["distil_features"].compute(*sides)
+
+    by_hand = ((mine - theirs).square().mean((0, 1)) / theirs.var((0, 1), correction=0)).mean()
+    torch.testing.assert_close(compared(mine, theirs), by_hand)
+    # The best constant explains nothing: each channel counts 1, whatever its scale.
+    torch.testing.assert_close(compared(theirs.mean((0, 1)).expand_as(theirs), theirs), torch.tensor(1.0))
+    # A dead channel is no division by zero, and a slip there no explosion.
+    dead = theirs * torch.tensor([1.0, 1.0, 0.0])
+    assert compared(dead + torch.tensor([0.0, 0.0, 0.01]), dead) < 0.01
+    assert compared(torch.zeros(50, 4, 3), torch.zeros(50, 4, 3)) == 0
+
+
+def test_a_hint_is_learned_through_a_map_to_the_teachers_width():
+    student, teacher = pair(1), pair(9, base=8)
+    stages = planned(student, teacher, epochs=30, learning_rate=5e-3, distil_weight=0.0, hint_weight=1.0)
+    (stage,) = stages
+    assert [(one.output, one.from_size, one.to_size) for one in stage.projections] == [("features", 8, 16)]
+    assert stage.updates[0].parts == ("student.detector", "projection")
+    rows = run(stages, student, teacher, NORMALS)
+    found = [row["losses"]["student.distil_features"] for row in rows]
+    assert found[-1] < 0.5 * found[0]
+
+
+def test_no_map_where_both_sides_are_of_one_width_or_no_hint_is_asked_for():
+    student, teacher = pair(1), pair(9)
+    assert planned(student, teacher, hint_weight=1.0)[0].projections == ()
+    assert planned(student, pair(9, base=8))[0].projections == ()
+
+
+def test_nothing_to_learn_from_the_teacher_is_refused():
+    with pytest.raises(InputError, match=r"distil_weight and hint_weight are 0, .*allowed: one or both above 0"):
+        planned(pair(1), pair(9), distil_weight=0.0)
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_a_combined_score_is_fitted_to_the_normals_in_the_end(taught):
+    student, teacher = pair(1, score="combined"), pair(9, score="combined") if taught else None
+    run(planned(student, teacher, epochs=1), student, teacher, NORMALS)
+    with torch.no_grad():
+        x = student.detector.prepare(NORMALS)
+        outputs = student.detector.eval()(x)
+    assert float(outputs["distance"].mean() / student.detector.typical[1]) == pytest.approx(1.0, rel=1e-3)
+    assert float(student.detector.score_outputs(x, outputs).mean()) == pytest.approx(1.0, rel=1e-3)
+    if taught:
+        assert torch.equal(teacher.detector.typical, torch.ones(2)), "a teacher's score is its own matter"

@@ -5,7 +5,7 @@ from kdcompress.resolve import resolve
 from kdcompress.stage import constant, cosine, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.strategies.progressive import Step
-from kdcompress.strategies.updates import DistilWeights, OwnWeights, projections
+from kdcompress.strategies.updates import COMPARED, DistilWeights, OwnWeights, projections
 from kdcompress.types import Interface
 from tests.recipes import tiny
 
@@ -144,7 +144,7 @@ def test_another_latent_size_gets_projections_that_are_trained():
 def test_images_of_another_size_are_refused():
     other = Interface({"reconstruction": (1, 8, 8)})
     with pytest.raises(InputError, match=r"reconstruction .*same input size"):
-        projections(AUTOENCODER, other)
+        projections(AUTOENCODER, other, COMPARED)
 
 
 def test_weights_reach_the_terms_and_zero_leaves_one_out():
