@@ -9,12 +9,12 @@ import click
 from kdcompress.cli import options
 from kdcompress.errors import InputError, unknown
 
-FORMATS = ("html", "md", "csv", "json")
+FORMATS = ("html", "md", "csv", "json", "svg")
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
-@click.option("--format", "formats", default="html,md", show_default=True, help="Which of html, md, csv, json.")
+@click.option("--format", "formats", default="html,md", show_default=True, help="Which of html, md, csv, json, svg.")
 @options.out(None)
 def command(folders: tuple[Path, ...], formats: str, out: Path | None) -> None:
     """Rebuild the report of a run, or compare several: DIR is a run or a folder of runs.

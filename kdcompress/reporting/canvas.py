@@ -75,6 +75,14 @@ class Plot:
     svg: str = ""
 
 
+def alone(plot: Plot) -> str:
+    """Return a plot as a file of its own, on white, with the colours that stand where there is no page."""
+    opening, rest = plot.svg.split(">", 1)
+    described, drawing = rest.split("</desc>", 1)
+    white = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    return f'{opening} font-family="sans-serif" width="{2 * WIDTH:g}">{described}</desc>{white}{drawing}\n'
+
+
 @contextmanager
 def _style() -> Iterator[None]:
     """Draw in our style whatever the user's own matplotlib settings are, and leave those as they were."""

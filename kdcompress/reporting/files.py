@@ -8,11 +8,12 @@ from pathlib import Path
 
 from kdcompress.errors import InputError
 from kdcompress.reporting import suite
-from kdcompress.reporting.html import html
+from kdcompress.reporting.canvas import Plot, alone
+from kdcompress.reporting.html import drawn, html
 from kdcompress.reporting.markdown import markdown
 from kdcompress.reporting.record import RunRecord
-from kdcompress.reporting.summary import summary
-from kdcompress.reporting.table import comparison_html, comparison_markdown, csv_text, rows
+from kdcompress.reporting.summary import groups, summary
+from kdcompress.reporting.table import comparison_html, comparison_markdown, csv_text, rows, scatter
 from kdcompress.results import to_json
 from kdcompress.rundir import RunDir, write_atomic
 from kdcompress.suitedir import SuiteDir
@@ -53,7 +54,10 @@ def write_run(rundir: RunDir) -> None:
 
 
 def write(runs: Sequence[RunDir], formats: Sequence[str], target: Path) -> list[Path]:
-    """Write ``report.<format>`` for one run, or a comparison of several, and return the files."""
+    """Write ``report.<format>`` for one run, or a comparison of several, and return the files.
+
+    ``svg`` writes each plot as ``report-<plot>.svg``.
+    """
     records = [read(run) for run in runs]
     results = [record.result for record in records]
     single = len(records) == 1
@@ -65,14 +69,29 @@ def write(runs: Sequence[RunDir], formats: Sequence[str], target: Path) -> list[
     }
     written = []
     for name in formats:
+        if name == "svg":
+            written += _write_plots(drawn(records[0]) if single else (scatter(results),), target)
+            continue
         path = target / f"report.{name}"
         write_atomic(path, makers[name]().encode())
         written.append(path)
     return written
 
 
+def _write_plots(plots: Sequence[Plot], target: Path) -> list[Path]:
+    written = []
+    for plot in plots:
+        if plot.svg:
+            path = target / f"report-{plot.name}.svg"
+            write_atomic(path, alone(plot).encode())
+            written.append(path)
+    return written
+
+
 def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None = None) -> list[Path]:
     """Write ``summary.json`` and ``report.<format>`` of a suite from the cells that are done, and return the files.
+
+    ``svg`` writes each plot as ``report-<plot>.svg``.
 
     Raises:
         InputError: where a file is damaged.
@@ -87,6 +106,9 @@ def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None 
     }
     written = []
     for name in formats:
+        if name == "svg":
+            written += _write_plots(suite.plots(groups(manifest, results)), target or suitedir.path)
+            continue
         path = (target or suitedir.path) / ("summary.json" if name == "json" else f"report.{name}")
         write_atomic(path, makers[name]().encode())
         written.append(path)

@@ -8,6 +8,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kdcompress.reporting import gallery, plots, sections, training, verdict
+from kdcompress.reporting.canvas import Plot
 from kdcompress.reporting.record import ARMS, RunRecord
 
 ARM_OF_LABEL = {name.replace("_", " "): name.replace("_", "-") for name in ARMS} | {"detector": "student"}
@@ -28,12 +29,17 @@ def html(record: RunRecord) -> str:
         recipe=record.recipe,
         panels=gallery.gallery(record),
         panels_note=gallery.NOTE,
-        plots=(
-            plots.compression(result),
-            plots.roc(record),
-            plots.histograms(record),
-            training.training(record.history),
-        ),
+        plots=drawn(record),
+    )
+
+
+def drawn(record: RunRecord) -> tuple[Plot, ...]:
+    """Return the plots of one run."""
+    return (
+        plots.compression(record.result),
+        plots.roc(record),
+        plots.histograms(record),
+        training.training(record.history),
     )
 
 

@@ -184,18 +184,22 @@ def html(
     if failed:
         shown.append(Table("Failed", ("cell", "why"), tuple(failed.items())))
     found = groups(manifest, results)
-    plots = [scatter(data, [one for one in found if one.data == data]) for data in dict.fromkeys(g.data for g in found)]
-    plots += [gains(found)] if any("kd_gain" in group.spreads for group in found) else []
     return page(
         "suite.html.j2",
         name=manifest.name,
         description=manifest.description,
         headline=headline(manifest, results),
         scope=SCOPE,
-        plots=plots,
+        plots=plots(found),
         tables=shown,
         losses=[_losses(number, group, histories) for number, group in enumerate(found, 1)],
     )
+
+
+def plots(found: Sequence[Group]) -> list[Plot]:
+    """Return a suite's plots: for each data set compression against AUROC, then the gains."""
+    drawn = [scatter(data, [one for one in found if one.data == data]) for data in dict.fromkeys(g.data for g in found)]
+    return drawn + ([gains(found)] if any("kd_gain" in group.spreads for group in found) else [])
 
 
 def csv(manifest: Manifest, results: Mapping[str, Result]) -> str:
@@ -234,7 +238,7 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     aside = {"teacher": 1.0, "control": span**-0.015, "student": span**0.015}
     ends = []
-    for place, group in enumerate(found, 1):
+    for group in found:
         for name, cost, spread in _marks(group):
             x, y = cost * aside[name], 100 * spread.mean
             bar = [100 * bound for bound in spread.ci95 or (spread.mean, spread.mean)]
@@ -243,7 +247,7 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
             panel.plot([x], [y], MARKERS[name], color=COLOURS[name], markersize=6)
             if name == "student" and len(found) > 1:
                 panel.annotate(
-                    str(place), (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
+                    group.label, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
                 )
     pad = max(0.15 * (max(ends) - min(ends)), 0.5)
     panel.set_ylim(max(0, min(ends) - pad), min(100.5, max(ends) + pad))

@@ -44,7 +44,7 @@ def written(tmp_path, **sections):
         (["profile", "ede_gan"], "--input"),
         (["profile", "ede_gan", "--input", "1,x"], "positive whole numbers"),
         (["profile", "ede_gan", "--input", "1,²8,28"], "positive whole numbers"),
-        (["report", ".", "--format", ""], "allowed: csv, html, json, md"),
+        (["report", ".", "--format", ""], "allowed: csv, html, json, md, svg"),
         (["profile", "ede_gan", "--input", "1,4,4"], "1 x 8 x 8 to 4 x 256 x 256"),
         (["profile", "ede_gun", "--input", "1,8,8"], "did you mean 'ede_gan'?"),
         (["profile", "no.safetensors"], "no such file"),

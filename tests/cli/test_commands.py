@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -151,6 +152,18 @@ def test_report_rebuilds_the_same_files(tiny, tmp_path, capsys):
         assert (tmp_path / name).read_text() == (the_run(tiny).path / name).read_text()
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
     assert [row["arm"] for row in rows] == ["teacher", "teacher_after", "control", "student"]
+
+
+def test_plots_can_be_files_of_their_own(tiny, tmp_path, capsys):
+    call(capsys, "report", the_run(tiny).path, "--out", tmp_path / "one", "--format", "svg")
+    call(capsys, "report", tiny / "runs", "--out", tmp_path / "all", "--format", "svg")
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.svg")}
+    assert names >= {"one/report-compression.svg", "one/report-roc.svg", "one/report-training.svg"}
+    assert any(name.startswith("all/") for name in names)
+    for name in names:
+        root = ElementTree.parse(tmp_path / name).getroot()  # noqa: S314 - our own file
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert [child.tag.rpartition("}")[2] for child in root][:3] == ["title", "desc", "rect"]
 
 
 def test_report_of_a_folder_compares_all_of_its_runs(tiny, tmp_path, capsys):

@@ -161,6 +161,8 @@ def test_the_report_is_rebuilt_from_the_cells_alone(undisturbed, tmp_path):
     write_suite(SuiteDir(tmp_path), ("md", "json", "csv"))
     for name in ("report.md", "summary.json", "report.csv"):
         assert (tmp_path / name).read_bytes() == (undisturbed / "small" / name).read_bytes()
+    drawn = write_suite(SuiteDir(tmp_path), ("svg",))
+    assert [path.name for path in drawn] == ["report-suite-synthetic.svg", "report-suite-gains.svg"]
 
 
 def test_results_of_other_settings_are_not_mixed_in(undisturbed):
