@@ -33,18 +33,21 @@ def schema() -> Schema:
     found["student"]["allOf"] += [{"not": {"required": list(two)}} for two in itertools.combinations(SIZES, 2)]
     teacher: Schema = found["Teacher"]
     teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture")]
-    for place in ("architecture", "strategy"):
-        # Beside a teacher's recipe the name may be left out: the options are then those of the recipe's thing.
-        teacher["properties"][place] = _unless_null({"$ref": f"#/$defs/{place}"})
+    for place in places:
+        # Over a recipe, a teacher's or a suite's, the name may be left out: the options are then of the recipe's thing.
         found[place].pop("required")
+    for place in ("architecture", "strategy"):
+        teacher["properties"][place] = _unless_null({"$ref": f"#/$defs/{place}"})
     for place in ("data", "student"):
         whole["properties"][place] = {"$ref": f"#/$defs/{place}"}
-    whole["properties"]["strategy"] = _unless_null({"$ref": "#/$defs/strategy", "required": ["name"]})
+    whole["properties"]["strategy"] = _unless_null({"$ref": "#/$defs/strategy"})
     whole["properties"]["teacher"] = _unless_null({"$ref": "#/$defs/Teacher"})
     whole["properties"]["plugins"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Wanted"}]}
     # A recipe without a name has its file's; in a suite, what is missing can come from the recipe that it names.
     required = [name for name in whole.pop("required") if name != "name"]
-    whole |= {"if": {"not": {"required": ["grid"]}}, "then": {"required": required}}
+    named: Schema = {place: {"required": ["name"]} for place in ("data", "student")}
+    named["strategy"] = _unless_null({"required": ["name"]})
+    whole |= {"if": {"not": {"required": ["grid"]}}, "then": {"required": required, "properties": named}}
     heading: Schema = Heading.model_json_schema()
     found |= heading.pop("$defs")
     own = {name: part for name, part in heading["properties"].items() if name not in whole["properties"]}

@@ -71,6 +71,6 @@ def test_a_script_that_its_processes_cannot_import_is_refused(tmp_path, monkeypa
     command = [sys.executable, "script.py"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "InputError: kd.benchmark starts processes that import this script: call it below `if __name__" in ran.stderr
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     with pytest.raises(InputError, match="import this script, and <stdin> is no file: write it to one"):
         kd.benchmark(suite, out=tmp_path)

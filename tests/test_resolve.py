@@ -137,7 +137,7 @@ def test_the_recipe_as_written_stays():
         (
             {"student": {"name": "ede_gan", "macs_ration": 10}},
             "student.macs_ration: unknown key 'macs_ration'; did you mean 'macs_ratio'? "
-            "(allowed: width, macs_ratio, macs, params, base, latent, depth, norm, size)",
+            "(allowed: width, macs_ratio, macs, params, base, latent, depth, norm, size, score)",
         ),
         (
             {"strategy": {"name": "scratch", "learning_rate": float("nan")}},

@@ -52,6 +52,7 @@ def test_every_suite_is_valid(validator, path):
 def test_only_a_suite_may_leave_out_what_its_recipe_says(validator):
     grid = {"recipe": ["digits"], "seed": [0, 1]}
     validator.validate({"grid": grid, "tuned_on": {"digits": [0]}})
+    validator.validate({"grid": grid, "student": {"score": "joint"}, "data": {"normal_class": 3}, "strategy": {}})
     with pytest.raises(jsonschema.ValidationError, match="'grid' is a dependency of 'tuned_on'"):
         validator.validate({**DIGITS, "tuned_on": {"digits": [0]}})
     with pytest.raises(jsonschema.ValidationError, match="'data' is a required property"):
