@@ -7,6 +7,8 @@ from kdcompress.data.files import read_verified
 from kdcompress.errors import DataError
 
 CONTENT = b"published content"
+# No time of making in it: it is a name of a test.
+WHOLE = gzip.compress(CONTENT, mtime=0)
 EXPECTED = {"a": hashlib.md5(CONTENT).hexdigest()}
 
 
@@ -17,7 +19,7 @@ def test_plain_file_is_read_and_preferred_to_its_gzipped_copy(tmp_path):
 
 
 def test_gzipped_file_is_read_without_writing_beside_it(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(CONTENT))
+    (tmp_path / "a.gz").write_bytes(WHOLE)
     assert read_verified(tmp_path, EXPECTED) == {"a": CONTENT}
     assert [path.name for path in tmp_path.iterdir()] == ["a.gz"]
 
@@ -37,7 +39,7 @@ def test_other_content_is_refused_and_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(CONTENT)[:-9], gzip.compress(b"other")])
+@pytest.mark.parametrize("content", [b"", b"no gzip", WHOLE[:-9], gzip.compress(b"other", mtime=0)])
 def test_damaged_gzip_is_refused(tmp_path, content):
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.gz is damaged or not the published file"):
