@@ -57,9 +57,14 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         digest=digest,
         critic=known is None,
     )
-    student = interface(_meta(recipe.student.name, options, raw), raw)
+    pair = _meta(recipe.student.name, options, raw)
+    student = interface(pair, raw)
     taught, left_out = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
     alone, _ = _stages(recipe.strategy, student, None)
+    if pair.detector.fitted and not any("student" in stage.calibrated for stage in taught):
+        assert recipe.strategy is not None, "a resolved recipe has a strategy"
+        what = f"score '{options['score']}'" if "score" in options else "score"
+        left_out += (f"the student's {what} needs a stage that fits it, and '{recipe.strategy.name}' has none",)
     return Planned(manifest, target, taught, alone, left_out)
 
 

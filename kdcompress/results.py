@@ -183,7 +183,7 @@ class Result:
     """Everything that a run found.
 
     ``teacher`` is the teacher as it was before distillation; ``left_out`` are the strategy's terms that the pair could
-    not feed; ``machine`` is what latency and seconds were measured on.
+    not feed, and the part of a score that no stage fits; ``machine`` is what latency and seconds were measured on.
     """
 
     recipe: str

@@ -24,7 +24,12 @@ class Detector(nn.Module):
 
     It owns its preprocessing, so that a teacher and a student of different input sizes can look at the same
     raw data.
+
+    Attributes:
+        fitted: whether a part of the score is missing until `calibrate` has fitted it.
     """
+
+    fitted: bool = False
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Turn raw data, e.g. uint8 images [N, C, H, W], into the network's float input.

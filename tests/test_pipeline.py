@@ -21,7 +21,9 @@ from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score, threshold
 from kdcompress.pipeline import check, load_data, resolve_written, run, teacher_recipe
+from kdcompress.planning import plan
 from kdcompress.profiling.counters import macs
+from kdcompress.recipe import Ref
 from kdcompress.reporting.files import read, write_run
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
 from kdcompress.rundir import RunDir
@@ -475,6 +477,20 @@ def test_events_name_the_arm(tmp_path):
     run(tiny(), tmp_path, observe=lambda arm, event: seen.append((arm, type(event))))
     arms = [arm for arm, kind in seen if kind is StageDone]
     assert arms == ["teacher", "student", "student", "control", "control"]
+
+
+@pytest.mark.parametrize("score", ["joint", "distance"])
+@pytest.mark.parametrize("strategy", ["frozen", "whitened"])
+def test_a_score_that_no_stage_fits_is_told(strategy, score):
+    data = load_data(Ref(**TINY["data"]))
+    recipe, _ = resolve_written(
+        tiny(student={"name": "ede_gan", "width": 0.5, "score": score}, strategy={"name": strategy, "epochs": 1}), "r"
+    )
+    said = [one for one in plan(recipe, "", data, None).left_out if "fits" in one]
+    unfitted = (strategy, score) == ("frozen", "joint")
+    assert said == (
+        ["the student's score 'joint' needs a stage that fits it, and 'frozen' has none"] if unfitted else []
+    )
 
 
 FAMILIES = ["ede_gan", "conv_ae"]

@@ -31,6 +31,7 @@ class EdeGan(Detector):
         self.second_encoder = encoder(channels, sizes[-1], latent, norm)
         self.size = sizes[0]
         self.joint = score == "joint"
+        self.fitted = self.joint
         if self.joint:
             # Until it is calibrated the score is the distance.
             self.register_buffer("weight_of_sum", torch.zeros(latent))

@@ -78,7 +78,8 @@ class TransformNet(Detector):
             nn.Linear(channels[-1], len(self.transforms)),
         )
         self.metric: nn.Linear | None = None
-        if score == "combined":
+        self.fitted = score == "combined"
+        if self.fitted:
             features = channels[-1] * len(self.transforms)
             self.metric = nn.Linear(features, features)
             # Until it is calibrated the distance is 0, and the score the likelihood.

@@ -49,7 +49,7 @@ class Display:
     def observe(self, arm: str, event: Event) -> None:
         """Show what happens."""
         if isinstance(event, LeftOut):
-            self._note(f"{arm}: left out, as the pair cannot feed them: {'; '.join(event.terms)}")
+            self._note(f"{arm}: left out: {'; '.join(event.terms)}")
         elif isinstance(event, Spilled):
             sizes = numbers.size(event.bytes), numbers.size(event.left)
             self._note(f"{arm}: {event.what} take {sizes[0]}, more than the {sizes[1]} of memory left: kept in a file")

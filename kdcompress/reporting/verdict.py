@@ -156,7 +156,9 @@ def _idle_teacher(result: Result) -> str:
     teacher, control = result.teacher, result.control
     if teacher is None or control is None or teacher.auroc is None or control.auroc is None:
         return ""
-    if teacher.auroc > control.auroc:
+    # What the student learned from may be the teacher as it came to be: trained along, or calibrated first.
+    after = result.teacher_after.auroc if result.teacher_after is not None else None
+    if max(teacher.auroc, after or 0.0) > control.auroc:
         return ""
     return "The teacher is no better than the small network trained alone: there was little to hand on."
 

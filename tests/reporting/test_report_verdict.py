@@ -79,12 +79,21 @@ def test_a_sound_run_has_no_cautions():
     assert cautions(make_result()) == ()
 
 
+def test_a_teacher_that_came_to_know_more_is_not_called_idle():
+    weak = make_arm(0.9, 52_000_000, 0.1)
+    assert cautions(make_result(teacher=weak, teacher_after=make_arm(0.99, 52_000_000, 0.1))) == ()
+    assert "no better" in cautions(make_result(teacher=weak, teacher_after=weak))[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"protocol": Protocol(labels_used_in_training=True)}, "Labels were used in training"),
         ({"protocol": Protocol(eval_mode=False)}, "training mode"),
-        ({"teacher": make_arm(0.9, 52_000_000, 0.1)}, "teacher is no better than the small network"),
+        (
+            {"teacher": make_arm(0.9, 52_000_000, 0.1), "teacher_after": None},
+            "teacher is no better than the small network",
+        ),
         ({"student": make_arm(0.95, 228_480, 0.1, fpr_at_threshold=0.2)}, "flags 20.00 % of the normal test samples"),
         ({"student": make_arm(0.95, 228_480, 0.1, distinct_scores=3)}, "only 3 distinct scores to 10000 samples"),
         ({"counters": {"fvcore": {"macs": 5}, "thop": {"macs": 6}, "uncounted": {}}}, "disagree"),
