@@ -30,9 +30,8 @@ class EdeGan(Detector):
         self.decoder = decoder(channels, sizes, latent, norm)
         self.second_encoder = encoder(channels, sizes[-1], latent, norm)
         self.size = sizes[0]
-        self.joint = score == "joint"
-        self.fitted = self.joint
-        if self.joint:
+        self.fitted = score == "joint"
+        if self.fitted:
             # Until it is calibrated the score is the distance.
             self.register_buffer("weight_of_sum", torch.zeros(latent))
             self.register_buffer("centre", torch.zeros(latent))
@@ -68,7 +67,7 @@ class EdeGan(Detector):
         difference = first - second
         if len(difference) < 2 or not difference.var(dim=0).any():
             return  # collapsed, or a single sample: no direction differs from another
-        if self.joint:
+        if self.fitted:
             one, other, back, correlation = canonical(first, second)
             stretch = (2 - 2 * correlation).rsqrt()
             one, other, back = stretch[:, None] * one, stretch[:, None] * other, back / stretch
@@ -91,7 +90,7 @@ class EdeGan(Detector):
         begin = self.decoder[1]
         assert isinstance(begin, nn.ConvTranspose2d)
         begin.weight.copy_((back.T @ begin.weight.double().flatten(1)).view_as(begin.weight))
-        if self.joint:
+        if self.fitted:
             self.centre.copy_(2 * centre)
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
@@ -101,7 +100,7 @@ class EdeGan(Detector):
         """
         first, second = outputs["latent"], outputs["latent_of_reconstruction"]
         surprise = (first - second).square()
-        if self.joint:
+        if self.fitted:
             surprise = surprise + self.weight_of_sum * (first + second - self.centre).square()
         return surprise.mean(dim=1)
 
