@@ -128,11 +128,12 @@ def begin_together(
         if len({raw.shape for raw in raws}) > 1:
             raise InputError(f"their training data differ in shape: {', '.join(str(tuple(raw.shape)) for raw in raws)}")
         course = Course(recipe, rundir, place, torch.stack(raws, 1), observe)
-        apart = (n for n, stage in enumerate(planned.taught) if moves_teacher((stage,)) or stage.calibrated)
+        apart = (n for n, stage in enumerate(planned.taught) if moves_teacher((stage,)) or stage.apart())
         count = next(apart, len(planned.taught))
         if count == 0:
             raise InputError(
-                f"stage '{planned.taught[0].name}' changes the teacher or fits scores: each goes by itself"
+                f"stage '{planned.taught[0].name}' changes the teacher, reads or fits scores, or has queries: each goes "
+                "by itself"
             )
         begin(course, "student", planned.taught[:count], taught)
         if recipe.control and planned.taught != planned.alone:

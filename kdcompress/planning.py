@@ -13,7 +13,7 @@ from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data.one_class import OneClassData
 from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
-from kdcompress.recipe import Recipe, Ref
+from kdcompress.recipe import PLACES, Recipe, Ref
 from kdcompress.results import Target
 from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
@@ -52,7 +52,7 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         recipe.student.name,
         options,
         data.input_shape,
-        data={key: value for key, value in recipe.data.model_dump().items() if key != "root"},
+        data={key: value for key, value in recipe.data.model_dump().items() if key not in PLACES},
         recipe=recipe.name,
         digest=digest,
         critic=known is None,

@@ -19,6 +19,9 @@ from kdcompress.library import exists, find, read
 TRAINING_BITS = 2
 """Raised whenever training would give other bits for the same recipe."""
 
+PLACES = ("root", "path")
+"""Options of data that only say where they are: what is there counts, by its hash."""
+
 SIZES = ("width", "macs_ratio", "macs", "params")
 """The ways of saying how large a student is."""
 
@@ -178,7 +181,7 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     left_out: Any = {"name": True, "description": True, "plugins": True, "engine": {"memory_bytes"}}
     plain = recipe.model_dump(mode="json", exclude=left_out)
     hashes = (*hashes, *sorted(one.sha256 for one in recipe.plugins if one.sha256 is not None))
-    plain["data"].pop("root", None)
+    plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
     if plain["teacher"] is not None:
         plain["teacher"] = {key: plain["teacher"][key] for key in ("architecture", "strategy", "seed")}
     text = json.dumps([plain, *hashes, TRAINING_BITS], sort_keys=True, allow_nan=False)

@@ -16,6 +16,8 @@ SCHEMA = 1
 LARGEST = 2**63 - 1
 """The largest integer that a result may hold."""
 Interval = tuple[float, float]
+NormalClass = int | str
+"""Which problem of a set with several: the class that is normal, or a table's name."""
 
 HELPS, UNCLEAR, HURTS = "distillation helps", "no clear gain", "hurts"
 
@@ -106,7 +108,7 @@ class DataSummary:
     """How many samples of which kind a run used."""
 
     name: str
-    normal_class: int | None
+    normal_class: NormalClass | None
     train: int
     validation: int
     test_normal: int

@@ -202,8 +202,8 @@ class RunDir:
         """Add rows; those of the same arm, stage and epoch that a stopped run left behind are replaced."""
         new = {_place(row) for row in rows}
         kept = [old for old in self.history() if _place(old) not in new]
-        lines = [json.dumps(one) for one in (*kept, *rows)]
-        write_atomic(self.path / "history.jsonl", ("\n".join(lines) + "\n").encode())
+        text = "".join(f"{json.dumps(one)}\n" for one in (*kept, *rows))
+        write_atomic(self.path / "history.jsonl", text.encode())
 
     def history(self) -> tuple[dict[str, Any], ...]:
         """Return the training history, one row an epoch; a last line that was cut off is left out."""

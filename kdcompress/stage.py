@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 
 from kdcompress.errors import InputError, unknown
-from kdcompress.types import Interface, Outputs
+from kdcompress.types import SCORE, Interface, Outputs
 
 SideName: TypeAlias = Literal["student", "teacher"]
 Schedule: TypeAlias = Callable[[float], float]
@@ -32,6 +32,11 @@ class Side:
     outputs: Outputs
     critic: Outputs = field(default_factory=dict)
     aligned: Outputs = field(default_factory=dict)
+
+    def first(self, count: int) -> Side:
+        """Return this side of the first samples of the batch."""
+        cut = ({name: value[:count] for name, value in one.items()} for one in (self.outputs, self.critic, self.aligned))
+        return Side(self.x[:count], *cut)
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,16 @@ def loss(
 
 @dataclass(frozen=True)
 class Term:
-    """A weighted loss on one side of the batch, under the name that the history shows."""
+    """A weighted loss on one side of the batch, under the name that the history shows.
+
+    ``inputs``: whether it reads the stage's queries too, or normals alone.
+    """
 
     name: str
     loss: Loss
     weight: float = 1.0
     on: SideName = "student"
+    inputs: Literal["normals", "both"] = "normals"
 
 
 def constant(progress: float) -> float:
@@ -132,7 +141,8 @@ class Stage:
     """A stretch of training: everything that the loop needs to know.
 
     ``calibrated``: whose scores are fitted to the training normals (`Detector.calibrate`), the teacher's before the
-    stage, the student's after it.
+    stage, the student's after it. ``queries`` are kinds of input beside the normals (`kdcompress.queries`), ``query_share``
+    how many there are for each normal.
     """
 
     name: str
@@ -143,10 +153,17 @@ class Stage:
     projections: tuple[Projection, ...] = ()
     averaging: float | None = None
     calibrated: tuple[SideName, ...] = ()
+    queries: tuple[str, ...] = ()
+    query_share: float = 1.0
 
     def trained(self) -> frozenset[str]:
         """Return the parts that any update of this stage moves."""
         return frozenset(part for update in self.updates for part in update.parts)
+
+    def apart(self) -> bool:
+        """Say whether several students cannot go through it as one: it asks for a score or for queries of each."""
+        scored = any(SCORE in (*term.loss.outputs, *term.loss.shared) for term in self.terms())
+        return scored or bool(self.calibrated) or bool(self.queries)
 
     def terms(self) -> tuple[Term, ...]:
         """Return the terms of all updates in order."""

@@ -47,7 +47,7 @@ class Heading(_Part):
     recipe: str | None = None
     together: Annotated[int, Field(ge=2, le=100)] | None = None
     grid: Annotated[dict[str, Annotated[list[Value], Field(min_length=1)]], Field(min_length=1)]
-    tuned_on: dict[str, list[int]] = Field(default_factory=dict)
+    tuned_on: dict[str, list[int | str]] = Field(default_factory=dict)
     published: dict[str, Published] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from kdcompress.suite import Published, Suite
 
 SCHEMA = 1
 
-OVER_RUNS = ("data.normal_class", "seed")
+OVER_RUNS = ("data.normal_class", "data.set", "seed")
 """Axes over which a summary takes means; every other axis sets cells apart."""
 
 
@@ -49,7 +49,7 @@ class Manifest(_Part):
     name: str
     description: str = ""
     together: int | None = None
-    tuned_on: dict[str, list[int]] = pydantic.Field(default_factory=dict)
+    tuned_on: dict[str, list[int | str]] = pydantic.Field(default_factory=dict)
     published: dict[str, Published] = pydantic.Field(default_factory=dict)
     cells: tuple[Entry, ...]
 

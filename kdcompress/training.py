@@ -28,6 +28,8 @@ from kdcompress.signals import deferred
 from kdcompress.stage import SideName, Stage
 from kdcompress.types import Pair
 
+_CHUNK = 1024
+
 Observe = Callable[[str, Event], None]
 """Is told the arm and what happens in its training."""
 
@@ -67,7 +69,7 @@ def train(
     rundir = course.rundir
     if _complete(rundir, arm, stages, manifest, teacher is not None):
         return
-    pair = _untrained(manifest, course.recipe.seed)
+    pair = _untrained(manifest, course.recipe.seed, course.raw)
     other = teacher.pair if teacher is not None else None
     slot = rundir.checkpoint(arm)
     events = fit(
@@ -108,7 +110,7 @@ def begin(course: Course, arm: str, stages: tuple[Stage, ...], members: Sequence
     """
     if any(one.rundir.bundle(arm).exists() or one.rundir.checkpoint(arm).path.exists() for one in members):
         return
-    pairs = [_untrained(one.manifest, one.seed) for one in members]
+    pairs = [_untrained(one.manifest, one.seed, raw) for one, raw in zip(members, course.raw.unbind(1), strict=True)]
     teachers = [one.teacher for one in members if one.teacher is not None]
     slot = course.rundir.checkpoint(arm)
     events = fit_batched(
@@ -152,9 +154,13 @@ def _share(row: dict[str, Any], index: int, count: int) -> dict[str, Any]:
     }
 
 
-def _untrained(manifest: Manifest, seed: int) -> Pair:
-    """Return a run's student, or its control, with its first weights."""
-    return bundle.build(manifest.architecture, manifest.options, manifest.input_shape, derive(seed, "student"))
+def _untrained(manifest: Manifest, seed: int, raw: Tensor) -> Pair:
+    """Return a run's student, or its control, with its first weights, adapted to its training normals."""
+    pair = bundle.build(manifest.architecture, manifest.options, manifest.input_shape, derive(seed, "student"))
+    pair.detector.eval()
+    with torch.no_grad():
+        pair.detector.adapt(raw.split(_CHUNK))
+    return pair
 
 
 def _follow(
@@ -224,6 +230,8 @@ def _plan(course: Course, index: int, stage: Stage, pair: Pair, teacher: Pair | 
 
     The student's plan is its control's too: a gain must not be one of precision.
     """
+    if not stage.updates:
+        return Plan()
     environment = course.rundir.environment()
     key = f"stage {index + 1}"
     if key in environment["plans"]:

@@ -18,6 +18,9 @@ Outputs: TypeAlias = Mapping[str, Tensor]
 Their shapes are the same at every width, but for ``"features"`` [N, ..., C], which are inner ones.
 """
 
+SCORE = "score"
+"""What terms call a detector's score [N]: every detector offers it beside its outputs, and none may have one so named."""
+
 
 class Detector(nn.Module):
     """A one-class anomaly detector: what is scored, counted, exported and deployed.
@@ -37,6 +40,12 @@ class Detector(nn.Module):
         It has no learned weights and no randomness: the engine runs it once over a data set.
         """
         raise NotImplementedError
+
+    def adapt(self, chunks: Iterable[Tensor]) -> None:
+        """Fit what preparation and first weights take from data to training normals, given as raw chunks [N, ...].
+
+        Called once, before anything is trained; a detector that takes nothing from data does nothing.
+        """
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the named outputs for prepared input."""
@@ -120,6 +129,6 @@ def interface(pair: Pair, raw: Tensor) -> Interface:
         for module, training in modes:
             module.training = training
     return Interface(
-        outputs={name: tuple(value.shape[1:]) for name, value in outputs.items()},
+        outputs={SCORE: (), **{name: tuple(value.shape[1:]) for name, value in outputs.items()}},
         critic={name: tuple(value.shape[1:]) for name, value in critic.items()},
     )

@@ -13,7 +13,7 @@ LAYERS = [
     {"recipe", "contents", "product"},
     {"rundir", "suite"},
     {"suitedir"},
-    {"types"},
+    {"types", "queries"},
     {"stage"},
     {"architectures", "data", "losses", "profiling"},
     {"bundle", "strategies", "engine", "evaluation", "students"},

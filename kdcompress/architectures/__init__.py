@@ -24,6 +24,26 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.ede_gan:ede_gan",
             "Encoder, decoder, encoder with a critic; the score is the distance of the two latents.",
         ),
+        "mlp_ae": Entry(
+            "kdcompress.architectures.mlp_ae:mlp_ae",
+            "Autoencoder of dense layers, for tables; the score is the reconstruction error.",
+        ),
+        "deep_svdd": Entry(
+            "kdcompress.architectures.deep_svdd:deep_svdd",
+            "One pass to a point; the score is its distance from a centre. Takes any teacher's scores.",
+        ),
+        "affine_net": Entry(
+            "kdcompress.architectures.affine_net:affine_net",
+            "Dense network that tells which random affine map was applied to a row; the score is how badly it does.",
+        ),
+        "nearest_neighbours": Entry(
+            "kdcompress.architectures.nearest_neighbours:nearest_neighbours",
+            "Distance to the nearest of the training normals, which it keeps; nothing to train.",
+        ),
+        "isolation_forest": Entry(
+            "kdcompress.architectures.isolation_forest:isolation_forest",
+            "Trees of random cuts; the score is how soon they set a row apart. Nothing to train.",
+        ),
         "transform_net": Entry(
             "kdcompress.architectures.transform_net:transform_net",
             "Residual network that tells how an image was transformed; the score is how badly it does.",

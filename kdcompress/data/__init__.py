@@ -25,6 +25,13 @@ DATASETS: Registry[Callable[..., OneClassData]] = Registry(
             "kdcompress.data.folder:folder",
             "Images in folders: train/good, test/good and test/<kind of defect>, as in MVTec AD",
         ),
+        "table": Entry(
+            "kdcompress.data.table:table", "Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N]"
+        ),
+        "adbench": Entry(
+            "kdcompress.data.table:adbench",
+            "A classical table of ADBench: half of the normals to learn from, the others and all anomalies for the test",
+        ),
         "synthetic": Entry(
             "kdcompress.data.synthetic:synthetic",
             "Blobs against blobs under a grating, made on the spot for tests",

@@ -15,10 +15,11 @@ class OneClassData:
 
     ``train`` and ``validation`` hold normals only, e.g. uint8 images [N, C, H, W]; ``test`` holds both kinds,
     told apart by ``labels`` [N] (0 normal, 1 anomaly). Nothing but the final evaluation reads the labels.
+    ``normal_class`` says which problem of a set with several it is: the class that is normal, or a table's name.
     """
 
     name: str
-    normal_class: int | None
+    normal_class: int | str | None
     train: Tensor
     validation: Tensor
     test: Tensor

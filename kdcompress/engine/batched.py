@@ -135,8 +135,10 @@ def _stage(stage: Stage, count: int, shared_data: bool, several: bool) -> Stage:
             "one need a teacher each for that"
         )
 
-    if stage.calibrated:
-        raise InputError(f"stage '{stage.name}' fits scores to normals: students that train as one have no score each")
+    if stage.apart():
+        raise InputError(
+            f"stage '{stage.name}' reads or fits scores, or has queries: students that train as one have no score each"
+        )
 
     def term(one: Term) -> Term:
         if one.on == "teacher" and not several:

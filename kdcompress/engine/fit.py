@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from kdcompress import queries
 from kdcompress.engine.checkpoint import Slot, Snapshot
 from kdcompress.engine.events import Diverged, EpochDone, Event, StageDone, Started
 from kdcompress.engine.plan import Plan
@@ -77,7 +78,9 @@ def fit(
         if "teacher" in stage.calibrated and not begun and teacher is not None:
             _calibrate(teacher, inputs["teacher"])
         of_stage = tuple(derive(one, "stage", index) for one in seeds)
-        run = StageRun(index, stage, pairs, inputs, plan_for(stage), of_stage, replace(memory))
+        left = replace(memory)
+        seen = _with_queries(stage, pairs, raw, device, left, of_stage) if stage.queries else inputs
+        run = StageRun(index, stage, pairs, seen, plan_for(stage), of_stage, left, len(raw))
         if snapshot is not None and begun:
             run.restore(snapshot)
         snapshot = None
@@ -87,7 +90,7 @@ def fit(
         if "student" in stage.calibrated:
             _calibrate(student, inputs["student"])
         # What it cached goes before the next stage caches its own in the same memory.
-        del run
+        del run, seen
         yield StageDone(index, stage)
 
 
@@ -122,12 +125,30 @@ def _calibrate(pair: Pair, x: Store) -> None:
         pair.detector.calibrate(x.chunks(_CHUNK))
 
 
-def _prepare(what: str, pair: Pair, raw: Tensor, device: torch.device, memory: Memory) -> Store:
+def _with_queries(
+    stage: Stage, pairs: Mapping[SideName, Pair], raw: Tensor, device: torch.device, memory: Memory, seeds: Sequence[int]
+) -> dict[SideName, Store]:
+    """Return the normals and, after them, the stage's queries, as each side prepares them.
+
+    There is at least one query for each batch.
+    """
+    count = max(round(stage.query_share * len(raw)), len(raw) // min(stage.batch_size, len(raw)))
+    asked = queries.made(stage.queries, raw, count, derive(seeds[0], "queries"))
+    return {
+        name: _prepare(f"the {name}'s prepared normals and queries", pair, raw, device, memory, asked)
+        for name, pair in pairs.items()
+    }
+
+
+def _prepare(
+    what: str, pair: Pair, raw: Tensor, device: torch.device, memory: Memory, more: Tensor | None = None
+) -> Store:
     """Return all of a detector's input, prepared once."""
     store = None
-    for chunk in raw.split(min(_CHUNK, max(1, _CHUNK_BYTES // (4 * raw[0].numel())))):
+    parts = (raw,) if more is None else (raw, more)
+    for chunk in (chunk for part in parts for chunk in part.split(min(_CHUNK, max(1, _CHUNK_BYTES // (4 * raw[0].numel()))))):
         x = pair.detector.prepare(chunk.to(device))
-        store = store or memory.store(what, len(raw), x[0])
+        store = store or memory.store(what, sum(map(len, parts)), x[0])
         store.append(x)
     assert store is not None, "there are training samples"
     return store

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdcompress.engine.plan import Plan
 from kdcompress.engine.store import Memory, Store
 from kdcompress.stage import Projection, Side, SideName, Stage
-from kdcompress.types import Outputs, Pair
+from kdcompress.types import SCORE, Outputs, Pair
 
 _CHUNK = 256
 
@@ -68,12 +68,14 @@ class Player:
         x: its prepared training input, all of it.
         cached: the outputs over all of ``x`` where no update of the stage trains the detector, else None.
         judged: whether any term reads its critic.
+        scored: whether any term reads its score.
     """
 
     pair: Pair
     x: Store
     cached: dict[str, Store] | None
     judged: bool
+    scored: bool
 
     def stores(self) -> list[Store]:
         """Return everything that is read in each step."""
@@ -91,6 +93,8 @@ class Player:
             outputs = self.pair.detector(x) if fetched.outputs is None else fetched.outputs
             critic = self.pair.critic(x, outputs) if self.judged and self.pair.critic is not None else {}
         outputs = _float(outputs)
+        if self.scored and SCORE not in outputs:
+            outputs = _with_score(self.pair, x, outputs)
         return Side(x, outputs, _float(critic), aligned=outputs)
 
 
@@ -105,27 +109,36 @@ def player(name: SideName, pair: Pair, x: Store, stage: Stage, plan: Plan, memor
         part.train(moves).requires_grad_(moves)
         part.to(x.device, memory_format=plan.memory_format)  # type: ignore[call-overload]
     judged = any(term.on == name and term.loss.critic for term in stage.terms())
-    if f"{name}.detector" in trained:
-        critic = plan.network(pair.critic) if pair.critic is not None else None
-        return Player(Pair(plan.network(pair.detector), critic), x, None, judged)
     wanted = {output for term in stage.terms() for output in term.loss.shared}
     wanted |= {output for term in stage.terms() if term.on == name for output in term.loss.outputs}
-    return Player(pair, x, _outputs(name, pair, x, None if judged else wanted, plan, memory), judged)
+    scored = SCORE in wanted
+    if f"{name}.detector" in trained:
+        critic = plan.network(pair.critic) if pair.critic is not None else None
+        return Player(Pair(plan.network(pair.detector), critic), x, None, judged, scored)
+    cached = _outputs(name, pair, x, wanted, plan, memory, everything=judged) if wanted or judged else {}
+    return Player(pair, x, cached, judged, scored)
 
 
 def _outputs(
-    name: SideName, pair: Pair, x: Store, wanted: set[str] | None, plan: Plan, memory: Memory
+    name: SideName, pair: Pair, x: Store, wanted: set[str], plan: Plan, memory: Memory, *, everything: bool
 ) -> dict[str, Store]:
-    """Run a frozen detector once over its input and keep the wanted outputs; None keeps all: a critic may read any."""
+    """Run a frozen detector once over its input and keep the wanted outputs, or all: a critic may read any."""
     stores: dict[str, Store] = {}
     with torch.no_grad(), plan.autocast(x.device):
         for chunk in x.chunks(_CHUNK):
-            outputs = _float(pair.detector(_formatted(chunk, plan)))
-            for output in [one for one in outputs if wanted is None or one in wanted]:
+            part = _formatted(chunk, plan)
+            outputs = _float(pair.detector(part))
+            outputs = _with_score(pair, part, outputs) if SCORE in wanted else outputs
+            for output in [one for one in outputs if everything or one in wanted]:
                 if output not in stores:
                     stores[output] = memory.store(f"the {name}'s outputs '{output}'", len(x), outputs[output][0])
                 stores[output].append(outputs[output])
     return stores
+
+
+def _with_score(pair: Pair, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        return {**outputs, SCORE: pair.detector.score_outputs(x, outputs)}
 
 
 def _formatted(x: Tensor, plan: Plan) -> Tensor:

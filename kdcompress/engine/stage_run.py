@@ -41,8 +41,9 @@ class StageRun:
         plan: Plan,
         seeds: tuple[int, ...],
         memory: Memory,
+        normals: int,
     ) -> None:
-        self.index, self.stage, self.plan, self.seeds = index, stage, plan, seeds
+        self.index, self.stage, self.plan, self.seeds, self.normals = index, stage, plan, seeds, normals
         self.epoch = self.batch = self.retries = 0
         self.seconds = 0.0
         self.device = inputs["student"].device
@@ -107,10 +108,10 @@ class StageRun:
         Every detector and critic runs once. Each update differentiates its own terms with regard to its own parts
         only, all at the same weights; then all optimisers step. So nothing is moved by a term that is not its own.
         """
-        sides = self._sides(fetched)
+        seen = self._seen(self._sides(fetched))
         values, gradients = [], []
         for index, (update, params) in enumerate(zip(self.stage.updates, self.params, strict=True)):
-            losses = [term.loss.compute(sides[term.on], sides.get(_OTHER[term.on])) for term in update.terms]
+            losses = [term.loss.compute(*seen[term.inputs, term.on]) for term in update.terms]
             weighted = [term.weight * loss for term, loss in zip(update.terms, losses, strict=True)]
             total = torch.stack([loss.sum() if loss.ndim else loss for loss in weighted]).sum()
             more = index + 1 < len(self.params)
@@ -130,19 +131,35 @@ class StageRun:
             sides["student"] = replace(sides["student"], aligned=self.projection(sides["student"].outputs))
         return sides
 
+    def _seen(self, sides: dict[SideName, Side]) -> dict[tuple[str, SideName], tuple[Side, Side | None]]:
+        """Return what terms see, their own side and the other one, by their inputs and the side that they are on."""
+        size = min(self.stage.batch_size, self.normals)
+        normals = {name: side.first(size) for name, side in sides.items()} if self.stage.queries else sides
+        return {
+            (inputs, name): (found[name], found.get(_OTHER[name]))
+            for inputs, found in (("normals", normals), ("both", sides))
+            for name in found
+        }
+
     def _batches(self) -> list[Tensor]:
         """Return the rows of this epoch's batches, [B] or [B, K] for orders of their own, shuffled.
 
-        A ragged remainder waits for another epoch.
+        A ragged remainder waits for another epoch. Where the stage has queries, their rows follow the normals'.
         """
-        count = len(self.players["student"].x)
+        count = self.normals
         size = min(self.stage.batch_size, count)
         orders = []
         for seed in self.seeds:
             generator = torch.Generator().manual_seed(derive(seed, "batches", self.epoch))
             orders.append(torch.randperm(count, generator=generator)[: count - count % size])
         order = orders[0] if len(orders) == 1 else torch.stack(orders, 1)
-        return list(order.to(self.device).split(size))
+        batches = list(order.to(self.device).split(size))
+        asked = len(self.players["student"].x) - count
+        if not asked:
+            return batches
+        generator = torch.Generator().manual_seed(derive(self.seeds[0], "queries", self.epoch))
+        queries = (count + torch.randperm(asked, generator=generator)).to(self.device).tensor_split(len(batches))
+        return [torch.cat(both) for both in zip(batches, queries, strict=True)]
 
     def _set_rates(self, progress: float) -> dict[str, float]:
         factor = self.stage.schedule(progress) * 0.5**self.retries

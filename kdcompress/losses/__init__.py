@@ -35,6 +35,8 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_latent_of_reconstruction",
             "L2 between the two detectors' latents of their reconstructions.",
         ),
+        "distil_score": Entry(f"{_DISTILLATION}:distil_score", "One less the correlation of the two detectors' scores."),
+        "one_class": Entry(f"{_DETECTION}:one_class", "Distance of the normals from the detector's centre."),
         "transformation": Entry(
             f"{_CLASSIFICATION}:transformation", "The detector tells which transformation was applied."
         ),

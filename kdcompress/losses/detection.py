@@ -1,4 +1,4 @@
-"""What a detector of the GANomaly family learns from normals alone (Akcay et al., ACCV 2018)."""
+"""What a detector learns from normals alone: the GANomaly family's losses (Akcay et al., ACCV 2018), and Deep SVDD's."""
 
 from __future__ import annotations
 
@@ -44,3 +44,10 @@ def critic(own: Side, other: Side | None) -> Tensor:
     real = F.softplus(-own.critic["real_logit"]).mean()
     fake = F.softplus(own.critic["fake_logit"]).mean()
     return (real + fake) / 2
+
+
+@LOSSES.register("one_class")
+@loss(outputs=("distance", "latent"))
+def one_class(own: Side, other: Side | None) -> Tensor:
+    """Distance of the normals from the detector's centre (Deep SVDD; Ruff et al., ICML 2018, eq. 4, without its decay)."""
+    return own.outputs["distance"].mean()

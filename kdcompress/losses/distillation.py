@@ -51,3 +51,25 @@ def distil_features(own: Side, other: Side | None) -> Tensor:
     variance = theirs.flatten(0, -2).var(0, correction=0)
     spread = torch.maximum(variance, 1e-3 * variance.mean()).clamp(min=torch.finfo(variance.dtype).tiny)
     return ((mine - theirs).square() / spread).mean()
+
+
+@LOSSES.register("distil_score")
+@loss(shared=("score",))
+def distil_score(own: Side, other: Side | None) -> Tensor:
+    """One less the correlation of the two detectors' scores over the batch, in [0, 2].
+
+    A correlation leaves both scores their own unit and offset (Cao et al., PKD, NeurIPS 2022). Before it each score is
+    brought to sign(s) log(1 + |s| / m), m the batch's median of |s|: or the few largest would decide alone.
+    """
+    mine, theirs = (_standard(_compressed(side.aligned["score"])) for side in (own, _other(other)))
+    return 1 - (mine * theirs).mean()
+
+
+def _compressed(score: Tensor) -> Tensor:
+    unit = score.detach().abs().median().clamp(min=torch.finfo(score.dtype).tiny)
+    return score.sign() * (score.abs() / unit).log1p()
+
+
+def _standard(values: Tensor) -> Tensor:
+    centred = values - values.mean()
+    return centred / (centred.square().mean() + torch.finfo(values.dtype).eps).sqrt()

@@ -62,7 +62,7 @@ def _means(manifest: Manifest, data: str, found: Sequence[Group]) -> Table:
     if (said := manifest.published.get(data)) is not None:
         auroc, gain = numbers.percent(said.student_auroc), numbers.signed(said.kd_gain)
         lines.append((said.source, DASH, numbers.ratio(said.macs_ratio), DASH, DASH, auroc, gain, DASH))
-    tuned = sorted({one for group in found for one in group.tuning_classes})
+    tuned = dict.fromkeys(one for group in found for one in group.tuning_classes)
     note = f"Settings were chosen with test labels of these classes: {', '.join(map(str, tuned))}." if tuned else ""
     return Table(f"{data}: AUROC", header, tuple(lines), note)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdcompress.reporting.record import ARMS, arms
-from kdcompress.results import Interval, Result
+from kdcompress.results import Interval, NormalClass, Result
 from kdcompress.suitedir import Entry, Manifest
 
 SCHEMA = 1
@@ -73,7 +73,7 @@ class Group:
     names: tuple[str, ...]
     results: tuple[Result, ...]
     cells: int
-    tuning_classes: tuple[int, ...]
+    tuning_classes: tuple[NormalClass, ...]
 
     @property
     def spreads(self) -> dict[str, Spread]:
@@ -88,16 +88,17 @@ class Group:
         return spreads([one for one in self.results if one.data.normal_class not in self.tuning_classes])
 
     @property
-    def classes(self) -> tuple[int, ...]:
+    def classes(self) -> tuple[NormalClass, ...]:
         """The normal classes of the cells that are done."""
-        return tuple(sorted({one.data.normal_class for one in self.results if one.data.normal_class is not None}))
+        found = {one.data.normal_class for one in self.results if one.data.normal_class is not None}
+        return tuple(sorted(found, key=lambda one: (isinstance(one, str), one)))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the cells that are done."""
         return tuple(sorted({one.seed for one in self.results}))
 
-    def of_class(self, normal_class: int) -> dict[str, Spread]:
+    def of_class(self, normal_class: NormalClass) -> dict[str, Spread]:
         """Every figure over the seeds of one class."""
         return spreads([one for one in self.results if one.data.normal_class == normal_class])
 
@@ -152,7 +153,7 @@ def best_control(group: Group, found: Sequence[Group]) -> tuple[str, Spread] | N
     return label, spread
 
 
-def _place(result: Result) -> tuple[int | None, int]:
+def _place(result: Result) -> tuple[NormalClass | None, int]:
     return result.data.normal_class, result.seed
 
 

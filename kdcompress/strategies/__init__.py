@@ -39,6 +39,14 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.logits:logits",
             "Learn which transformation was applied, and from a frozen teacher's logits.",
         ),
+        "response": Entry(
+            "kdcompress.strategies.response:response",
+            "Learn a frozen teacher's scores: the one thing that every teacher has.",
+        ),
+        "fitted": Entry(
+            "kdcompress.strategies.fitted:fitted",
+            "Fit a detector that has nothing to train, such as a forest or a memory of normals.",
+        ),
         "whitened": Entry(
             "kdcompress.strategies.whitened:whitened",
             "Learn from a frozen teacher whose score is calibrated first; the student's is calibrated in the end.",

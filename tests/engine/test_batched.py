@@ -346,8 +346,10 @@ def test_what_cannot_train_as_one_is_refused():
     alone = stage(update(STUDENT, term("reconstruction")))
     with pytest.raises(InputError, match=r"draws the teacher towards its student \(distil_latent\).* a teacher each"):
         together((drawn,), three, pair(9))
-    with pytest.raises(InputError, match="fits scores to normals: students that train as one have no score each"):
+    with pytest.raises(InputError, match="reads or fits scores, or has queries: students that train as one"):
         together((replace(alone, calibrated=("student",)),), three)
+    with pytest.raises(InputError, match="reads or fits scores, or has queries: students that train as one"):
+        together((replace(alone, queries=("noise",)),), three)
     with pytest.raises(InputError, match="students on data of their own need a teacher each"):
         together((alone,), three, pair(9), [samples()] * 3)
     with pytest.raises(InputError, match="3 students with 3 seeds: give one, or one and raw data for each"):
