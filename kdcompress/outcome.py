@@ -165,8 +165,8 @@ def result(
 def compression(teacher: Arm, student: Arm) -> Compression:
     """Return teacher over student."""
     return Compression(
-        macs=teacher.macs / student.macs,
-        params=teacher.params / student.params,
+        macs=teacher.macs / student.macs if teacher.macs and student.macs else None,
+        params=teacher.params / student.params if teacher.params and student.params else None,
         bytes=teacher.bytes / student.bytes,
         latency_batch_1=teacher.latency_ms["batch_1"] / student.latency_ms["batch_1"],
         latency_batch_64=teacher.latency_ms["batch_64"] / student.latency_ms["batch_64"],

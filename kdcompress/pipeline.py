@@ -132,7 +132,7 @@ def begin_together(
         count = next(apart, len(planned.taught))
         if count == 0:
             raise InputError(
-                f"stage '{planned.taught[0].name}' changes the teacher, reads or fits scores, or has queries: each goes "
+                f"stage '{planned.taught[0].name}' changes the teacher, reads or fits scores or has queries: each goes "
                 "by itself"
             )
         begin(course, "student", planned.taught[:count], taught)

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdcompress import queries
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data.one_class import OneClassData
+from kdcompress.errors import InputError
 from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
 from kdcompress.recipe import PLACES, Recipe, Ref
@@ -61,6 +63,9 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     student = interface(pair, raw)
     taught, left_out = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
     alone, _ = _stages(recipe.strategy, student, None)
+    for stage in taught:
+        if said := queries.unfit(stage.queries, data.input_shape):
+            raise InputError(f"strategy.queries: {said}")
     if pair.detector.fitted and not any("student" in stage.calibrated for stage in taught):
         assert recipe.strategy is not None, "a resolved recipe has a strategy"
         what = f"score '{options['score']}'" if "score" in options else "score"
@@ -83,6 +88,10 @@ def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
     if metric == "macs_ratio":
         assert teacher is not None, "a resolved recipe has a teacher where it has a ratio"
         reference = _macs(teacher, raw)
+        if reference == 0:
+            raise InputError(
+                "student.macs_ratio: the teacher has no multiply-accumulates (allowed: width, macs, params)"
+            )
     return solve(cost, metric, asked, reference)
 
 

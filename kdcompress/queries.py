@@ -16,7 +16,7 @@ Query: TypeAlias = Literal["noise", "mixes", "shuffles", "uniform", "pasted", "t
 _Make: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 
 _REACH = 0.5
-"""How far mixes go beyond the two samples, and uniform ones beyond the range, as a share of their distance or the range."""
+"""How far mixes go beyond two samples, and uniform ones beyond the range: a share of the distance, or of the range."""
 
 
 def made(kinds: Sequence[str], normals: Tensor, count: int, seed: int) -> Tensor:
@@ -65,7 +65,8 @@ def mixes(base: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shuffles(base: Tensor, generator: torch.Generator) -> Tensor:
-    """A random part of each sample's features, or an image's sixteen patches, from other samples: what goes together no more.
+    """A random part of each sample's features, or an image's sixteen patches, from other samples: what goes together no
+    more.
 
     Each feature keeps its distribution (Shi and Horvath, 2006).
     """
@@ -112,9 +113,7 @@ def pasted(base: Tensor, generator: torch.Generator) -> Tensor:
             )
             for _ in range(2)
         )
-        found[index, :, top : top + tall, left : left + wide] = base[
-            donor, :, down : down + tall, right : right + wide
-        ]
+        found[index, :, top : top + tall, left : left + wide] = base[donor, :, down : down + tall, right : right + wide]
     return found
 
 

@@ -136,10 +136,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Compression:
-    """Teacher over student."""
+    """Teacher over student; None where one of the two has none, as a forest has no multiply-accumulates."""
 
-    macs: float
-    params: float
+    macs: float | None
+    params: float | None
     bytes: float
     latency_batch_1: float
     latency_batch_64: float

@@ -26,17 +26,22 @@ class Side:
         outputs: what its detector made of it.
         critic: what its critic made of both; empty where no term asks for it.
         aligned: the outputs after the stage's projections: what distillation terms compare.
+        normals: how many of the samples, the first ones, are normals; the others are queries. None: all.
     """
 
     x: Tensor
     outputs: Outputs
     critic: Outputs = field(default_factory=dict)
     aligned: Outputs = field(default_factory=dict)
+    normals: int | None = None
 
     def first(self, count: int) -> Side:
         """Return this side of the first samples of the batch."""
-        cut = ({name: value[:count] for name, value in one.items()} for one in (self.outputs, self.critic, self.aligned))
-        return Side(self.x[:count], *cut)
+
+        def cut(outputs: Outputs) -> Outputs:
+            return {name: value[:count] for name, value in outputs.items()}
+
+        return Side(self.x[:count], cut(self.outputs), cut(self.critic), cut(self.aligned))
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,8 @@ class Stage:
     """A stretch of training: everything that the loop needs to know.
 
     ``calibrated``: whose scores are fitted to the training normals (`Detector.calibrate`), the teacher's before the
-    stage, the student's after it. ``queries`` are kinds of input beside the normals (`kdcompress.queries`), ``query_share``
-    how many there are for each normal.
+    stage, the student's after it. ``queries`` are kinds of input beside the normals (`kdcompress.queries`),
+    ``query_share`` how many there are for each normal.
     """
 
     name: str

@@ -19,7 +19,7 @@ Their shapes are the same at every width, but for ``"features"`` [N, ..., C], wh
 """
 
 SCORE = "score"
-"""What terms call a detector's score [N]: every detector offers it beside its outputs, and none may have one so named."""
+"""What terms call a detector's score [N]: all offer it beside their outputs, and none may have one so named."""
 
 
 class Detector(nn.Module):

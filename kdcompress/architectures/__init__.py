@@ -30,7 +30,11 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         ),
         "deep_svdd": Entry(
             "kdcompress.architectures.deep_svdd:deep_svdd",
-            "One pass to a point; the score is its distance from a centre. Takes any teacher's scores.",
+            "One pass to a point; the score is its distance from a centre.",
+        ),
+        "score_net": Entry(
+            "kdcompress.architectures.score_net:score_net",
+            "One number in one pass: what learns any teacher's scores, whatever the teacher does for them.",
         ),
         "affine_net": Entry(
             "kdcompress.architectures.affine_net:affine_net",

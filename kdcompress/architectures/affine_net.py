@@ -51,9 +51,9 @@ def affine_net(
 ) -> Pair:
     """Dense network that tells which random affine map was applied to a row; the score is how badly it does.
 
-    GOAD (Bergman and Hoshen, ICLR 2020) with a softmax over the maps in place of its distances to their centres. A score
-    needs a pass for each map, and all are counted, the maps too. Samples of any shape are rows of numbers, scaled by the
-    training normals. The maps depend on ``maps``, ``projected`` and the size of a row alone.
+    GOAD (Bergman and Hoshen, ICLR 2020) with a softmax over the maps in place of its distances to their centres. A
+    score needs a pass for each map, and all are counted, the maps too. Samples of any shape are rows of numbers, scaled
+    by the training normals. The maps depend on ``maps``, ``projected`` and the size of a row alone.
 
     Args:
         input_shape: of one raw sample, e.g. (D,).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -93,6 +94,14 @@ def up(channels: Sequence[int], sizes: Sequence[Size], norm: Norm) -> list[nn.Mo
 def encoder(channels: Sequence[int], innermost: Size, latent: int, norm: Norm) -> nn.Sequential:
     """Return image [N, C, H, W] to latent [N, Z]: halvings, then one convolution over all of the innermost map."""
     return nn.Sequential(*down(channels, norm), nn.Conv2d(channels[-1], latent, innermost), nn.Flatten())
+
+
+def pooled(channels: Sequence[int], size: int, *, bias: bool = True) -> nn.Sequential:
+    """Return image [N, C, H, W] to [N, size]: strided convolutions, four pools of what is left, a dense layer."""
+    layers: list[nn.Module] = []
+    for inner, outer in itertools.pairwise(channels):
+        layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.BatchNorm2d(outer, affine=bias), nn.LeakyReLU(0.1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels[-1], size, bias=bias))
 
 
 def decoder(channels: Sequence[int], sizes: Sequence[Size], latent: int, norm: Norm) -> nn.Sequential:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
+from kdcompress.architectures.blocks import image_of, ladder, pooled, prepared, scaled
 from kdcompress.architectures.rows import RowDetector, dense, row_size
 from kdcompress.types import Detector, Outputs, Pair
 
@@ -45,9 +44,9 @@ class _RowSvdd(RowDetector):
         self.network, self.sphere = dense([size, *hidden, latent], bias=False), _Sphere(latent)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``latent`` [N, Z] and its ``distance`` [N] from the centre."""
+        """Return ``latent`` [N, Z] and its ``centre_distance`` [N], that from the centre."""
         latent = self.network(x)
-        return {"latent": latent, "distance": self.sphere(latent)}
+        return {"latent": latent, "centre_distance": self.sphere(latent)}
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:
         """Scale rows by normals, and put the centre where the untrained network takes them in the mean."""
@@ -57,7 +56,7 @@ class _RowSvdd(RowDetector):
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the distance from the centre (Ruff et al., ICML 2018, eq. 5)."""
-        return outputs["distance"]
+        return outputs["centre_distance"]
 
 
 class _ImageSvdd(Detector):
@@ -66,13 +65,7 @@ class _ImageSvdd(Detector):
     def __init__(self, channels: list[int], size: tuple[int, int], latent: int) -> None:
         super().__init__()
         self.size = size
-        layers: list[nn.Module] = []
-        for inner, outer in itertools.pairwise(channels):
-            layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.BatchNorm2d(outer, affine=False)]
-            layers.append(nn.LeakyReLU(0.1))
-        self.network = nn.Sequential(
-            *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels[-1], latent, bias=False)
-        )
+        self.network = pooled(channels, latent, bias=False)
         self.sphere = _Sphere(latent)
 
     def prepare(self, raw: Tensor) -> Tensor:
@@ -80,9 +73,9 @@ class _ImageSvdd(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``latent`` [N, Z] and its ``distance`` [N] from the centre."""
+        """Return ``latent`` [N, Z] and its ``centre_distance`` [N], that from the centre."""
         latent = self.network(x)
-        return {"latent": latent, "distance": self.sphere(latent)}
+        return {"latent": latent, "centre_distance": self.sphere(latent)}
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:
         """Put the centre where the untrained network takes normals in the mean."""
@@ -90,7 +83,7 @@ class _ImageSvdd(Detector):
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the distance from the centre (Ruff et al., ICML 2018, eq. 5)."""
-        return outputs["distance"]
+        return outputs["centre_distance"]
 
 
 @ARCHITECTURES.register("deep_svdd")
@@ -103,11 +96,10 @@ def deep_svdd(
     latent: Annotated[int, Field(ge=1, le=4096)] = 32,
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
 ) -> Pair:
-    """One pass to a point; the score is its distance from a centre. Takes any teacher's scores.
+    """One pass to a point; the score is its distance from a centre.
 
-    Deep SVDD (Ruff et al., ICML 2018), in its one-class form: no biases, and the centre is where the untrained network takes
-    the normals in the mean. Convolutions for images, dense layers for everything else. As a student it needs one pass
-    whatever its teacher does.
+    Deep SVDD (Ruff et al., ICML 2018), in its one-class form: no biases, and the centre is where the untrained network
+    takes the normals in the mean. Convolutions for images, dense layers for everything else.
 
     Args:
         input_shape: (C, H, W) of raw uint8 images, or of one row, e.g. (D,).

@@ -117,8 +117,8 @@ def isolation_forest(
 ) -> Pair:
     """Trees of random cuts; the score is how soon they set a row apart. Nothing to train.
 
-    Isolation forest (Liu, Ting, Zhou, ICDM 2008), grown by scikit-learn and kept as tensors. Samples of any shape are rows of
-    numbers. It is fitted by the strategy ``fitted``. It has no multiply-accumulates: what it costs is its time.
+    Isolation forest (Liu, Ting, Zhou, ICDM 2008), grown by scikit-learn and kept as tensors. Samples of any shape are
+    rows of numbers. It is fitted by the strategy ``fitted``. It has no multiply-accumulates: what it costs is its time.
 
     Args:
         input_shape: of one raw sample, e.g. (D,).

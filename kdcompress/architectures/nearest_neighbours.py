@@ -43,7 +43,7 @@ class NearestNeighbours(RowDetector):
         room = len(self.memory.weight)
         if len(rows) < self.neighbours:
             raise InputError(
-                f"nearest_neighbours: {self.neighbours} neighbours need as many training normals, there are {len(rows)} "
+                f"nearest_neighbours: {self.neighbours} neighbours need as many normals, there are {len(rows)} "
                 f"(allowed: 1 to {len(rows)})"
             )
         if len(rows) > room:
@@ -66,8 +66,8 @@ def nearest_neighbours(
 ) -> Pair:
     """Distance to the nearest of the training normals, which it keeps; nothing to train.
 
-    Samples of any shape are rows of numbers, scaled by the training normals. It is fitted by the strategy ``fitted``; where
-    there are more normals than room, the same number of them is left out between those that are kept.
+    Samples of any shape are rows of numbers, scaled by the training normals. It is fitted by the strategy ``fitted``;
+    where there are more normals than room, the same number of them is left out between those that are kept.
 
     Args:
         input_shape: of one raw sample, e.g. (D,).

@@ -16,7 +16,7 @@ LARGEST = 65_536
 
 
 class RowDetector(Detector):
-    """A detector of samples of any shape as rows of numbers [N, D], each scaled by the mean and spread of the normals."""
+    """A detector of samples of any shape as rows of numbers [N, D], scaled by mean and spread of the normals."""
 
     mean: Tensor
     scale: Tensor

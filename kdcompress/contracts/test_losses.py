@@ -9,6 +9,7 @@ from kdcompress.types import Interface
 REGISTRY = LOSSES
 NOISE = 1e-6  # of float32, e.g. in 1 - cosine
 VECTORS = ("latent", "latent_of_reconstruction")
+NUMBERS = ("score", "logit", "centre_distance")
 
 
 def side(loss, seed, count=6):
@@ -16,6 +17,7 @@ def side(loss, seed, count=6):
     torch.manual_seed(seed)
     vectors = dict.fromkeys((*VECTORS, *loss.outputs, *loss.shared))
     outputs = {name: torch.randn(count, 5, requires_grad=True) for name in vectors}
+    outputs |= {name: torch.rand(count, requires_grad=True) for name in NUMBERS if name in outputs}
     outputs["reconstruction"] = torch.randn(count, 1, 4, 4, requires_grad=True)
     outputs["logits"] = torch.randn(count, 4, 4, requires_grad=True)
     critic = {name: torch.randn(count, requires_grad=True) for name in ("real_logit", "fake_logit")}

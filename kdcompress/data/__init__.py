@@ -26,11 +26,12 @@ DATASETS: Registry[Callable[..., OneClassData]] = Registry(
             "Images in folders: train/good, test/good and test/<kind of defect>, as in MVTec AD",
         ),
         "table": Entry(
-            "kdcompress.data.table:table", "Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N]"
+            "kdcompress.data.table:table",
+            "Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N]",
         ),
         "adbench": Entry(
             "kdcompress.data.table:adbench",
-            "A classical table of ADBench: half of the normals to learn from, the others and all anomalies for the test",
+            "A classical table of ADBench: half of the normals to learn from, all else for the test",
         ),
         "synthetic": Entry(
             "kdcompress.data.synthetic:synthetic",

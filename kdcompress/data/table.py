@@ -57,9 +57,9 @@ def table(*, path: str, test: Annotated[float, Field(ge=0, lt=1)] = 0.5, validat
     """Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N].
 
     float32 [N, D], unscaled: detectors scale by the training normals. The share ``test`` of the normals (y = 0) is
-    tested together with all anomalies (y = 1); the others are for training, less the share ``validation`` of them. Without
-    ``y`` all rows count as normal. The parts depend on nothing but the number of rows; copies of a row may fall into
-    several of them.
+    tested together with all anomalies (y = 1); the others are for training, less the share ``validation`` of them.
+    Without ``y`` all rows count as normal. The parts depend on nothing but the number of rows; copies of a row may fall
+    into several of them.
 
     Args:
         path: the file, from the current folder.
@@ -80,10 +80,10 @@ def adbench(
     validation: Share = 0.1,
     root: str | None = None,
 ) -> OneClassData:
-    """A classical table of ADBench: half of the normals to learn from, the others and all anomalies for the test.
+    """A classical table of ADBench: half of the normals to learn from, all else for the test.
 
-    float32 [N, D], as `table` reads them. The files are those of ADBench (``6_cardio.npz``, ...), in adbench below ``root``,
-    else below $KDCOMPRESS_DATA, else below ~/.cache/kdcompress/data; nothing is fetched.
+    float32 [N, D], as `table` reads them. The files are those of ADBench (``6_cardio.npz``, ...), in adbench below
+    ``root``, else below $KDCOMPRESS_DATA, else below ~/.cache/kdcompress/data; nothing is fetched.
 
     Source: S. Han et al., ADBench, NeurIPS 2022 (BSD-2-Clause; the sets have terms of their own).
 
@@ -96,7 +96,7 @@ def adbench(
     path = data_root(root) / "adbench" / f"{_NUMBERS[set]}_{set}.npz"
     if not path.is_file():
         raise MissingDataError(
-            f"ADBench's {set} is not at {path}: put the file of that name from ADBench's repository there, or say where "
+            f"ADBench's {set} is not at {path}: put that file of ADBench's repository there, or say where "
             "the folder adbench is with the option data.root=FOLDER or with the environment variable KDCOMPRESS_DATA"
         )
     return _one_class("adbench", set, path, test, validation)

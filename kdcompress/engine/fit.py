@@ -126,7 +126,12 @@ def _calibrate(pair: Pair, x: Store) -> None:
 
 
 def _with_queries(
-    stage: Stage, pairs: Mapping[SideName, Pair], raw: Tensor, device: torch.device, memory: Memory, seeds: Sequence[int]
+    stage: Stage,
+    pairs: Mapping[SideName, Pair],
+    raw: Tensor,
+    device: torch.device,
+    memory: Memory,
+    seeds: Sequence[int],
 ) -> dict[SideName, Store]:
     """Return the normals and, after them, the stage's queries, as each side prepares them.
 
@@ -146,7 +151,9 @@ def _prepare(
     """Return all of a detector's input, prepared once."""
     store = None
     parts = (raw,) if more is None else (raw, more)
-    for chunk in (chunk for part in parts for chunk in part.split(min(_CHUNK, max(1, _CHUNK_BYTES // (4 * raw[0].numel()))))):
+    for chunk in (
+        chunk for part in parts for chunk in part.split(min(_CHUNK, max(1, _CHUNK_BYTES // (4 * raw[0].numel()))))
+    ):
         x = pair.detector.prepare(chunk.to(device))
         store = store or memory.store(what, sum(map(len, parts)), x[0])
         store.append(x)

@@ -134,7 +134,10 @@ class StageRun:
     def _seen(self, sides: dict[SideName, Side]) -> dict[tuple[str, SideName], tuple[Side, Side | None]]:
         """Return what terms see, their own side and the other one, by their inputs and the side that they are on."""
         size = min(self.stage.batch_size, self.normals)
-        normals = {name: side.first(size) for name, side in sides.items()} if self.stage.queries else sides
+        normals = sides
+        if self.stage.queries:
+            normals = {name: side.first(size) for name, side in sides.items()}
+            sides = {name: replace(side, normals=size) for name, side in sides.items()}
         return {
             (inputs, name): (found[name], found.get(_OTHER[name]))
             for inputs, found in (("normals", normals), ("both", sides))

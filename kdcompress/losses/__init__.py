@@ -35,7 +35,10 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_latent_of_reconstruction",
             "L2 between the two detectors' latents of their reconstructions.",
         ),
-        "distil_score": Entry(f"{_DISTILLATION}:distil_score", "One less the correlation of the two detectors' scores."),
+        "distil_score": Entry(
+            f"{_DISTILLATION}:distil_score", "One less the correlation of the two detectors' scores."
+        ),
+        "contrast": Entry(f"{_DETECTION}:contrast", "The detector tells normals from queries made of them."),
         "one_class": Entry(f"{_DETECTION}:one_class", "Distance of the normals from the detector's centre."),
         "transformation": Entry(
             f"{_CLASSIFICATION}:transformation", "The detector tells which transformation was applied."

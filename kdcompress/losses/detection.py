@@ -1,4 +1,4 @@
-"""What a detector learns from normals alone: the GANomaly family's losses (Akcay et al., ACCV 2018), and Deep SVDD's."""
+"""What a detector learns without another one: the losses of GANomaly (Akcay et al., ACCV 2018), and others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,20 @@ def critic(own: Side, other: Side | None) -> Tensor:
 
 
 @LOSSES.register("one_class")
-@loss(outputs=("distance", "latent"))
+@loss(outputs=("centre_distance",))
 def one_class(own: Side, other: Side | None) -> Tensor:
-    """Distance of the normals from the detector's centre (Deep SVDD; Ruff et al., ICML 2018, eq. 4, without its decay)."""
-    return own.outputs["distance"].mean()
+    """Distance of the normals from the detector's centre (Ruff et al., ICML 2018, eq. 4, without its decay)."""
+    return own.outputs["centre_distance"].mean()
+
+
+@LOSSES.register("contrast")
+@loss(outputs=("logit",))
+def contrast(own: Side, other: Side | None) -> Tensor:
+    """Cross-entropy of telling normals from queries, mean of the two halves (Steinwart, Hush, Scovel, JMLR 2005).
+
+    A batch without queries has the first half alone, which every constant makes 0.
+    """
+    logit = own.outputs["logit"]
+    count = len(logit) if own.normals is None else own.normals
+    normal = F.softplus(logit[:count]).mean()
+    return normal if count == len(logit) else (normal + F.softplus(-logit[count:]).mean()) / 2

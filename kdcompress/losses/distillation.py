@@ -66,7 +66,9 @@ def distil_score(own: Side, other: Side | None) -> Tensor:
 
 
 def _compressed(score: Tensor) -> Tensor:
-    unit = score.detach().abs().median().clamp(min=torch.finfo(score.dtype).tiny)
+    sizes = score.detach().abs()
+    # Where most scores are 0, as distances of rows that stand there several times, their mean is the unit.
+    unit = torch.maximum(sizes.median(), 1e-3 * sizes.mean()).clamp(min=torch.finfo(score.dtype).tiny)
     return score.sign() * (score.abs() / unit).log1p()
 
 

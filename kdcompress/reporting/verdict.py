@@ -60,6 +60,10 @@ def _cost(result: Result) -> str:
     if result.compression is None:
         return ""
     ratio = result.compression.macs
+    if ratio is None:
+        return (
+            f", scoring batches of 64 at {numbers.times(result.compression.latency_batch_64)} times its teacher's rate"
+        )
     if not math.isfinite(ratio) or ratio <= 0:
         return ""
     if ratio >= 1:

@@ -13,8 +13,8 @@ from kdcompress.stage import SCHEDULES, Adam, Stage, Term, Update
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface
 
-OWN = ("reconstruction", "latent_consistency", "transformation", "one_class")
-"""What detectors of the families here learn from normals alone."""
+OWN = ("reconstruction", "latent_consistency", "transformation", "one_class", "contrast")
+"""What detectors of the families here learn without a teacher."""
 
 
 @STRATEGIES.register("response")
@@ -29,15 +29,15 @@ def response(
     averaging: Annotated[float, Field(gt=0, lt=1)] | None = None,
     weight: Annotated[float, Field(ge=0)] = 1.0,
     own_weight: Annotated[float, Field(ge=0)] = 0.1,
-    queries: tuple[Query, ...] = (),
+    queries: tuple[Query, ...] = ("noise", "mixes", "shuffles"),
     query_share: Annotated[float, Field(gt=0, le=100)] = 1.0,
 ) -> tuple[Stage, ...]:
     """Learn a frozen teacher's scores: the one thing that every teacher has.
 
-    The student's scores shall go with the teacher's (one less their correlation, which leaves both their units), on training
-    normals and on ``queries`` made from them, beside what it learns from normals alone. Ba and Caruana (NeurIPS 2014) copy
-    logits so; a student that is to agree on anomalies has to be asked about more than normals. Without a teacher, the
-    student's own losses alone.
+    The student's scores shall go with the teacher's (one less their correlation, which leaves both their units), on
+    training normals and on ``queries`` made from them, beside what it learns from normals alone. Ba and Caruana
+    (NeurIPS 2014) copy logits so; a student that is to agree on anomalies has to be asked about more than normals.
+    Without a teacher, the student's own losses alone.
 
     Args:
         student: the detector to train.
@@ -53,26 +53,32 @@ def response(
         query_share: queries for each normal.
 
     Raises:
-        InputError: where the weight is 0, so that nothing would be learned from the teacher.
+        InputError: where the weight is 0, so that nothing would be learned from the teacher, or where a student has no
+            queries that learns from them alone.
     """
     own_weight = own_weight if teacher is not None else 1.0
     known = [name for name in OWN if not LOSSES[name].missing(student, None)]
-    own = tuple(Term(name, LOSSES[name], own_weight) for name in known if own_weight > 0)
-    if teacher is None:
-        update = Update(("student.detector",), own, Adam(learning_rate))
-        return (Stage("alone", epochs, batch_size, (update,), SCHEDULES[schedule], averaging=averaging),)
-    if weight == 0:
+    if "contrast" in known and not queries:
+        raise InputError("queries: none, and the student learns without a teacher by telling normals from them")
+    terms = [Term(name, LOSSES[name], own_weight, inputs=_read(name)) for name in known if own_weight > 0]
+    if teacher is not None and weight == 0:
         raise InputError("weight: 0, so nothing would be learned from the teacher (allowed: above 0)")
-    copied = Term("distil_score", LOSSES["distil_score"], weight, inputs="both")
-    update = Update(("student.detector",), (*own, copied), Adam(learning_rate))
+    if teacher is not None:
+        terms.append(Term("distil_score", LOSSES["distil_score"], weight, inputs="both"))
+    asked = queries if any(term.inputs == "both" for term in terms) else ()
     stage = Stage(
-        "response",
+        "response" if teacher is not None else "alone",
         epochs,
         batch_size,
-        (update,),
+        (Update(("student.detector",), tuple(terms), Adam(learning_rate)),),
         SCHEDULES[schedule],
         averaging=averaging,
-        queries=queries,
+        queries=asked,
         query_share=query_share,
     )
     return (stage,)
+
+
+def _read(name: str) -> Literal["normals", "both"]:
+    """Return which inputs a detector's own loss reads: all but one are of normals."""
+    return "both" if name == "contrast" else "normals"
