@@ -17,6 +17,7 @@ from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
 from kdcompress.recipe import PLACES, Recipe, Ref
 from kdcompress.results import Target
+from kdcompress.signature import capped
 from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.students.width import solve
@@ -44,12 +45,13 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     """
     raw = torch.empty((2, *data.input_shape), dtype=data.train.dtype, device="meta")
     source = recipe.teacher.architecture if recipe.teacher is not None else None
-    known = _meta(source.name, source.options, raw) if source is not None else None
+    known = _meta(source.name, _capped(source.name, source.options, data), raw) if source is not None else None
     if given is not None:
         known = _meta(given.manifest.architecture, given.manifest.options, raw)
         known = known if given.pair.critic is not None else Pair(known.detector)
-    target = _size(recipe, raw, known)
-    options = {**recipe.student.options, "width": target.width}
+    own = _capped(recipe.student.name, recipe.student.options, data)
+    target = _size(recipe, own, raw, known)
+    options = {**own, "width": target.width}
     manifest = Manifest(
         recipe.student.name,
         options,
@@ -73,7 +75,11 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     return Planned(manifest, target, taught, alone, left_out)
 
 
-def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
+def _capped(architecture: str, options: dict[str, Any], data: OneClassData) -> dict[str, Any]:
+    return capped(ARCHITECTURES[architecture], options, len(data.train))
+
+
+def _size(recipe: Recipe, options: dict[str, Any], raw: Tensor, teacher: Pair | None) -> Target:
     """Return the student's width: as given, or the largest that meets the target."""
     student = recipe.student
     metric, asked = student.target
@@ -81,7 +87,7 @@ def _size(recipe: Recipe, raw: Tensor, teacher: Pair | None) -> Target:
         return Target(metric, asked, asked, asked)
 
     def cost(width: float) -> int:
-        pair = _meta(student.name, {**student.options, "width": width}, raw)
+        pair = _meta(student.name, {**options, "width": width}, raw)
         return params(pair.detector) if metric == "params" else _macs(pair, raw)
 
     reference = None

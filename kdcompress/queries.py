@@ -65,10 +65,9 @@ def mixes(base: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shuffles(base: Tensor, generator: torch.Generator) -> Tensor:
-    """A random part of each sample's features, or an image's sixteen patches, from other samples: what goes together no
-    more.
+    """A random part of each sample's features, or of an image's sixteen patches, from other samples.
 
-    Each feature keeps its distribution (Shi and Horvath, 2006).
+    What goes together does so no more, while each feature keeps its distribution (Shi and Horvath, 2006).
     """
     donors = torch.rand(base.shape[0], *_cells(base), generator=generator).argsort(0)
     taken = torch.rand(base.shape[0], *_cells(base), generator=generator) < _flat(base, generator)

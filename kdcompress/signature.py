@@ -23,6 +23,10 @@ class Later:
     """
 
 
+class AtMostNormals:
+    """Annotates a number that is no larger than that of the training normals, whatever a recipe says."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One option of a builder, as ``show`` prints it."""
@@ -98,6 +102,13 @@ def resolved(build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str,
         if any(isinstance(one, Later) for one in field.metadata) and getattr(model, name) == field.default
     }
     return model.model_dump(mode="json", exclude=later)
+
+
+def capped(build: Callable[..., Any], options: Mapping[str, Any], normals: int) -> dict[str, Any]:
+    """Return options with those that are `AtMostNormals` held to the number of training normals."""
+    fields = model_of(build).model_fields
+    held = {name for name, field in fields.items() if any(isinstance(one, AtMostNormals) for one in field.metadata)}
+    return {name: min(value, normals) if name in held else value for name, value in options.items()}
 
 
 def problems(

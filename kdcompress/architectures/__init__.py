@@ -36,6 +36,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.score_net:score_net",
             "One number in one pass: what learns any teacher's scores, whatever the teacher does for them.",
         ),
+        "prototypes": Entry(
+            "kdcompress.architectures.prototypes:prototypes",
+            "Distance to the nearest of a few learned points: a memory of normals made small.",
+        ),
         "affine_net": Entry(
             "kdcompress.architectures.affine_net:affine_net",
             "Dense network that tells which random affine map was applied to a row; the score is how badly it does.",

@@ -14,6 +14,7 @@ from torch import Tensor
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import scaled
 from kdcompress.architectures.rows import RowDetector, row_size
+from kdcompress.signature import AtMostNormals
 from kdcompress.types import Outputs, Pair
 
 _EULER = 0.5772156649015329
@@ -112,7 +113,7 @@ def isolation_forest(
     *,
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
     trees: Annotated[int, Field(ge=1, le=10_000)] = 100,
-    samples: Annotated[int, Field(ge=2, le=65_536)] = 256,
+    samples: Annotated[int, Field(ge=2, le=65_536), AtMostNormals()] = 256,
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
 ) -> Pair:
     """Trees of random cuts; the score is how soon they set a row apart. Nothing to train.

@@ -13,6 +13,7 @@ from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import scaled
 from kdcompress.architectures.rows import Product, RowDetector, row_size
 from kdcompress.errors import InputError
+from kdcompress.signature import AtMostNormals
 from kdcompress.types import Outputs, Pair
 
 _FAR = 1e18
@@ -61,7 +62,7 @@ def nearest_neighbours(
     input_shape: tuple[int, ...],
     *,
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
-    kept: Annotated[int, Field(ge=1, le=1_000_000)] = 4096,
+    kept: Annotated[int, Field(ge=1, le=1_000_000), AtMostNormals()] = 4096,
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 5,
 ) -> Pair:
     """Distance to the nearest of the training normals, which it keeps; nothing to train.

@@ -53,7 +53,13 @@ _NUMBERS: dict[str, int] = {
 
 
 @DATASETS.register("table")
-def table(*, path: str, test: Annotated[float, Field(ge=0, lt=1)] = 0.5, validation: Share = 0.1) -> OneClassData:
+def table(
+    *,
+    path: str,
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+    validation: Share = 0.1,
+    most: Annotated[int, Field(ge=2)] | None = None,
+) -> OneClassData:
     """Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N].
 
     float32 [N, D], unscaled: detectors scale by the training normals. The share ``test`` of the normals (y = 0) is
@@ -65,11 +71,12 @@ def table(*, path: str, test: Annotated[float, Field(ge=0, lt=1)] = 0.5, validat
         path: the file, from the current folder.
         test: share of the normals that is tested.
         validation: share of the training normals that is held out.
+        most: training normals at most, those held out among them; the others are not used. Unset, all are.
 
     Raises:
         DataError: The file is missing or no such file, a value is no finite number, or a label is not 0 or 1.
     """
-    return _one_class("table", None, Path(path).expanduser(), test, validation)
+    return _one_class("table", None, Path(path).expanduser(), test, validation, most)
 
 
 @DATASETS.register("adbench")
@@ -78,6 +85,7 @@ def adbench(
     set: AdbenchSet = "cardio",  # noqa: A002 - the word that its users use
     test: Annotated[float, Field(ge=0, lt=1)] = 0.5,
     validation: Share = 0.1,
+    most: Annotated[int, Field(ge=2)] | None = None,
     root: str | None = None,
 ) -> OneClassData:
     """A classical table of ADBench: half of the normals to learn from, all else for the test.
@@ -91,6 +99,7 @@ def adbench(
         set: which table.
         test: share of the normals that is tested.
         validation: share of the training normals that is held out.
+        most: training normals at most, those held out among them; the others are not used. Unset, all are.
         root: folder of the sets; unset, $KDCOMPRESS_DATA or the user's cache.
     """
     path = data_root(root) / "adbench" / f"{_NUMBERS[set]}_{set}.npz"
@@ -99,15 +108,19 @@ def adbench(
             f"ADBench's {set} is not at {path}: put that file of ADBench's repository there, or say where "
             "the folder adbench is with the option data.root=FOLDER or with the environment variable KDCOMPRESS_DATA"
         )
-    return _one_class("adbench", set, path, test, validation)
+    return _one_class("adbench", set, path, test, validation, most)
 
 
-def _one_class(name: str, part: str | None, path: Path, test: float, validation: float) -> OneClassData:
+def _one_class(
+    name: str, part: str | None, path: Path, test: float, validation: float, most: int | None
+) -> OneClassData:
     rows, labels = _read(path)
     normals = np.flatnonzero(labels == 0).tolist()
     if len(normals) < 2:
         raise DataError(f"{path}: y: {len(normals)} normal rows (y = 0), at least 2 are needed")
     kept, tested = hold_out(normals, min(round(len(normals) * test), len(normals) - 2), "data", name, "test")
+    if most is not None and len(kept) > most:
+        _, kept = hold_out(kept, most, "data", name, "most")
     train, validated = hold_out(kept, validation_size(name, len(kept), validation), "data", name, "validation")
     tested = sorted([*tested, *np.flatnonzero(labels == 1).tolist()])
     if not tested:
@@ -124,9 +137,10 @@ def _read(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         beside = sorted(one.name for one in path.parent.glob("*.npz")) if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file{near(path.name, beside)}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise DataError(f"{path}: a single array; an NPZ file with X and, if known, y is expected")
+        file = np.load(path, allow_pickle=False)
+        if not hasattr(file, "files"):
+            raise DataError(f"{path}: a single array; an NPZ file with X and, if known, y is expected")
+        with file:
             found = {key: np.asarray(file[key]) for key in ("X", "y") if key in file.files}
             names = list(file.files)
     except _UNREADABLE as error:

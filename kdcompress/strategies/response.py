@@ -20,7 +20,7 @@ OWN = ("reconstruction", "latent_consistency", "transformation", "one_class", "c
 @STRATEGIES.register("response")
 def response(
     student: Interface,
-    teacher: Interface | None,
+    teacher: Interface | None = None,
     *,
     epochs: Annotated[int, Field(ge=1)] = 50,
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3,

@@ -64,3 +64,45 @@ def test_distillation_compares_projected_outputs():
     own = Side(torch.zeros(1), {"latent": torch.ones(1, 3)}, {}, aligned={"latent": torch.full((1, 2), 5.0)})
     other = side(latent=torch.full((1, 2), 4.0))
     assert value("distil_latent", own, other) == pytest.approx(1.0)
+
+
+def scores(*values):
+    return side(score=torch.tensor(values))
+
+
+def test_scores_that_go_together_cost_nothing_whatever_their_unit():
+    ours, theirs = scores(1.0, 2.0, 3.0, 9.0), scores(10.0, 20.0, 30.0, 90.0)
+    assert value("distil_score", ours, theirs) == pytest.approx(0, abs=1e-5)
+    assert value("distil_score", scores(-1.0, -2.0, -3.0), scores(1.0, 2.0, 3.0)) == pytest.approx(2, abs=1e-5)
+
+
+def test_distil_score_is_one_less_the_correlation_of_logarithms():
+    mine, theirs = torch.tensor([0.5, 1.0, 4.0]), torch.tensor([2.0, 1.0, 0.0])
+    expected = 1 - torch.corrcoef(torch.stack([(mine / 1.0).log1p(), (theirs / 1.0).log1p()]))[0, 1]
+    assert value("distil_score", side(score=mine), side(score=theirs)) == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+def test_scores_of_no_spread_cost_one_and_have_a_finite_gradient(constant):
+    mine = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    loss = LOSSES["distil_score"].compute(side(score=mine), scores(constant, constant, constant))
+    assert loss.item() == pytest.approx(1)
+    loss.backward()
+    assert torch.isfinite(mine.grad).all()
+
+
+def test_mostly_zero_scores_stay_finite():
+    theirs = scores(0.0, 0.0, 0.0, 5.0)
+    assert 0 <= value("distil_score", scores(0.0, 1.0, 2.0, 3.0), theirs) < 1
+
+
+def test_contrast_is_the_mean_of_both_halves_however_many_queries():
+    own = Side(torch.zeros(1), {"logit": torch.tensor([0.0, 0.0, 2.0])}, normals=2)
+    expected = (math.log(2) + math.log1p(math.exp(-2))) / 2
+    assert LOSSES["contrast"].compute(own, None).item() == pytest.approx(expected)
+    alone = Side(torch.zeros(1), {"logit": torch.tensor([-2.0])})
+    assert LOSSES["contrast"].compute(alone, None).item() == pytest.approx(math.log1p(math.exp(-2)))
+
+
+def test_one_class_is_the_mean_distance():
+    assert value("one_class", side(centre_distance=torch.tensor([1.0, 3.0]))) == 2
