@@ -470,7 +470,7 @@ SECTIONS = {
         (
             "data set",
             "kd.OneClassData('mine', numpy.int64(3), images, images, images, labels)",
-            "OneClassData whose normal_class is int64; it should be int or None",
+            "OneClassData whose normal_class is int64; it should be int or str or None",
         ),
         ("strategy", "None", "None; it should return a tuple of kdcompress.Stage"),
         ("strategy", "stage", "Stage; it should return a tuple of kdcompress.Stage"),

@@ -123,7 +123,7 @@ def test_the_recipe_as_written_stays():
         (
             {"data": {"name": "digit"}},
             "data.name: unknown data set 'digit'; did you mean 'digits'? "
-            "(allowed: cifar10, digits, fashion_mnist, folder, mnist, synthetic)",
+            "(allowed: adbench, cifar10, digits, fashion_mnist, folder, mnist, synthetic, table)",
         ),
         (
             {"data": {"name": "digits", "normal_class": 12}},

@@ -42,8 +42,8 @@ def mlp_ae(
 ) -> Pair:
     """Autoencoder of dense layers, for tables; the score is the reconstruction error.
 
-    Takes samples of any shape as rows of numbers, scaled by the training normals. The narrow latent is what keeps it
-    from copying anomalies.
+    Takes samples of any shape as rows of numbers, scaled by the training normals. The narrow latent is what keeps
+    anomalies from being copied.
 
     Args:
         input_shape: of one raw sample, e.g. (D,).

@@ -39,7 +39,12 @@ def expected_macs(shape, base, latent, width=1.0, depth=None):
 def test_any_size_is_reconstructed_in_its_own_shape_and_costs_what_the_formula_says(shape):
     pair = BUILD(shape, base=4, latent=7)
     offered = interface(pair, raw(shape))
-    assert offered.outputs == {"latent": (7,), "reconstruction": shape, "latent_of_reconstruction": (7,)}
+    assert offered.outputs == {
+        "score": (),
+        "latent": (7,),
+        "reconstruction": shape,
+        "latent_of_reconstruction": (7,),
+    }
     assert macs(Scorer(pair.detector), raw(shape, 1)) == expected_macs(shape, 4, 7)
 
 
