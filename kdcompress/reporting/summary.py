@@ -113,8 +113,8 @@ def groups(manifest: Manifest, results: Mapping[str, Result]) -> list[Group]:
     cells: dict[str, list[Entry]] = {}
     for entry in manifest.cells:
         cells.setdefault(json.dumps(entry.group, sort_keys=True), []).append(entry)
-    # An axis of one value sets nothing apart.
-    axes = {key for entry in manifest.cells for key in entry.group}
+    # An axis of one value sets nothing apart, and groups are apart by data set anyway.
+    axes = {key for entry in manifest.cells for key in entry.group if key != "data.name"}
     axes = {key for key in axes if len({json.dumps(entry.values.get(key)) for entry in manifest.cells}) > 1}
     found = []
     for entries in cells.values():
