@@ -26,13 +26,14 @@ from kdcompress.errors import BundleError, InputError, RecipeError
 from kdcompress.outcome import Scored
 from kdcompress.planning import Planned, plan
 from kdcompress.product import built
-from kdcompress.recipe import Recipe, Ref, Student
+from kdcompress.recipe import Recipe, Ref
 from kdcompress.reporting.files import write_run
 from kdcompress.resolve import admitted, resolve
 from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
 from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
+from kdcompress.teachers import ensemble_of, teacher_recipes
 from kdcompress.training import Course, Member, Observe, begin, moves_teacher, seconds, train
 
 
@@ -175,25 +176,30 @@ def check(recipe: Recipe, where: str) -> None:
 
 
 def _plan_all(recipe: Recipe, data: OneClassData, given: Bundle | None, where: str) -> None:
-    """Plan a run and its teacher's own, to find what does not fit."""
+    """Plan a run and its teachers' own, to find what does not fit."""
     planned_for(recipe, "", data, given, where)
-    if (own := teacher_recipe(recipe)) is not None:
+    _plan_teachers(recipe, data, where)
+
+
+def _plan_teachers(recipe: Recipe, data: OneClassData, where: str) -> None:
+    for one in teacher_recipes(recipe):
+        own = resolve(one, where)
         try:
-            plan(resolve(own, where), "", data, None)
+            plan(own, "", data, None)
         except InputError as error:
             raise RecipeError(where, [f"teacher: in its own training, where it is the student: {error}"]) from error
+        _plan_teachers(own, data, where)
 
 
 def run_teacher(recipe: Recipe, root: Path, *, where: str, device: str, observe: Observe = silent) -> None:
-    """Train the teacher that a recipe says, so that runs which share it find it; nothing where it has none to train."""
-    own = teacher_recipe(resolve_written(recipe, where)[0])
-    if own is not None:
+    """Train the teachers that a recipe says, so that runs which share them find them."""
+    for own in teacher_recipes(resolve_written(recipe, where)[0]):
         run(own, root, device=device, wait=True, observe=lambda _, event: observe("teacher", event))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is known by: its digest, that of its teacher's run, and its number of training samples."""
+    """What a run is known by: its digest, that of its teachers' runs, and its number of training samples."""
 
     digest: str
     teacher: str | None
@@ -214,9 +220,8 @@ def identity(recipe: Recipe, where: str, *, check: bool) -> Identity:
     recipe, given, data = _inputs(recipe, where)
     if check:
         _plan_all(recipe, data, given, where)
-    own = teacher_recipe(recipe)
-    taught = recipes.digest(resolve(own, where), data.digest(), "") if own is not None else None
-    return Identity(_digest(recipe, given, data), taught, len(data.train))
+    taught = [recipes.digest(resolve(own, where), data.digest(), "") for own in teacher_recipes(recipe)]
+    return Identity(_digest(recipe, given, data), "+".join(taught) or None, len(data.train))
 
 
 def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClassData]:
@@ -290,41 +295,26 @@ def _settings(recipe: Recipe, rundir: RunDir, device: torch.device) -> Iterator[
         torch.set_num_threads(before)
 
 
-def teacher_recipe(recipe: Recipe) -> Recipe | None:
-    """Return the recipe that trains a resolved recipe's teacher; None where it has none to train."""
-    source = recipe.teacher
-    if source is None or source.architecture is None or source.seed is None:
-        return None
-    return Recipe(
-        name=_teacher_name(recipe),
-        seed=source.seed,
-        data=recipe.data,
-        student=Student(name=source.architecture.name, **source.architecture.options),
-        strategy=source.strategy,
-        engine=recipe.engine,
-        plugins=recipe.plugins,
-    )
-
-
-def _teacher_name(recipe: Recipe) -> str:
-    """Return the folder of a teacher's runs: its recipe's name where that can be one."""
-    own = Path(recipe.teacher.recipe).stem if recipe.teacher is not None and recipe.teacher.recipe else ""
-    return own if recipes.NAME.fullmatch(own) else f"{recipe.name[:90]}-teacher"
-
-
 def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | None, dict[str, Scored]]:
-    """Return the teacher of a recipe and its scores, trained and scored unless it was before.
+    """Return the teacher of a recipe and its scores where they are known, trained and scored unless it was before.
 
-    Its history becomes part of this run's.
+    Its history becomes part of this run's, but for that of whom it learned from.
     """
-    own = teacher_recipe(course.recipe)
-    if own is None:
+    bundles, known = [], {}
+    several = teacher_recipes(course.recipe)
+    for place, own in enumerate(several, 1):
+        trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
+        member = f"{place}: " if len(several) > 1 else ""
+        rows = [row for row in trained.rundir.history() if row["arm"] == "student"]
+        course.rundir.add_history(*({**row, "arm": "teacher", "stage": f"{member}{row['stage']}"} for row in rows))
+        bundles.append(bundle.load(trained.rundir.bundle("student")))
+    if not bundles:
         return None, {}
-    trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
-    course.rundir.add_history(*({**row, "arm": "teacher"} for row in trained.rundir.history()))
+    if len(bundles) > 1:
+        return ensemble_of(bundles, course.raw), {}
     scores = trained.rundir.scores()
-    known = {"teacher": Scored(scores["student"], scores["validation_student"])}
-    return bundle.load(trained.rundir.bundle("student")), known
+    known["teacher"] = Scored(scores["student"], scores["validation_student"])
+    return bundles[0], known
 
 
 def _distil(

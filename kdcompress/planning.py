@@ -10,12 +10,13 @@ from torch import Tensor
 
 from kdcompress import queries
 from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.ensemble import Ensemble
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data.one_class import OneClassData
 from kdcompress.errors import InputError
 from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
-from kdcompress.recipe import PLACES, Recipe, Ref
+from kdcompress.recipe import PLACES, Recipe, Ref, Student, Teacher
 from kdcompress.results import Target
 from kdcompress.signature import capped
 from kdcompress.stage import Stage, fed
@@ -44,13 +45,12 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         InputError: where the student cannot have the wanted size, or the two sides do not fit.
     """
     raw = torch.empty((2, *data.input_shape), dtype=data.train.dtype, device="meta")
-    source = recipe.teacher.architecture if recipe.teacher is not None else None
-    known = _meta(source.name, _capped(source.name, source.options, data), raw) if source is not None else None
+    known = _teacher(recipe.teacher, data, raw) if recipe.teacher is not None and given is None else None
     if given is not None:
         known = _meta(given.manifest.architecture, given.manifest.options, raw)
         known = known if given.pair.critic is not None else Pair(known.detector)
     own = _capped(recipe.student.name, recipe.student.options, data)
-    target = _size(recipe, own, raw, known)
+    target = _size(recipe.student, own, raw, known)
     options = {**own, "width": target.width}
     manifest = Manifest(
         recipe.student.name,
@@ -75,13 +75,23 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     return Planned(manifest, target, taught, alone, left_out)
 
 
+def _teacher(source: Teacher, data: OneClassData, raw: Tensor) -> Pair:
+    """Return a teacher that is to be trained, of the width that its own target asks for."""
+    if source.ensemble is not None:
+        return Pair(Ensemble([_teacher(one, data, raw).detector for one in source.ensemble]))
+    assert source.architecture is not None, "a resolved teacher has an architecture"
+    own = Student(name=source.architecture.name, **source.architecture.options)
+    above = _teacher(source.teacher, data, raw) if source.teacher is not None else None
+    options = _capped(own.name, own.options, data)
+    return _meta(own.name, {**options, "width": _size(own, options, raw, above).width}, raw)
+
+
 def _capped(architecture: str, options: dict[str, Any], data: OneClassData) -> dict[str, Any]:
     return capped(ARCHITECTURES[architecture], options, len(data.train))
 
 
-def _size(recipe: Recipe, options: dict[str, Any], raw: Tensor, teacher: Pair | None) -> Target:
-    """Return the student's width: as given, or the largest that meets the target."""
-    student = recipe.student
+def _size(student: Student, options: dict[str, Any], raw: Tensor, teacher: Pair | None) -> Target:
+    """Return a student's width: as given, or the largest that meets the target."""
     metric, asked = student.target
     if metric == "width":
         return Target(metric, asked, asked, asked)

@@ -60,10 +60,14 @@ class Ref(_Part):
 
 
 class Teacher(_Part):
-    """Where the teacher comes from: a bundle that exists, or an architecture and how to train it.
+    """Where the teacher comes from: a bundle that exists, or an architecture and how to train it, or several of those.
 
-    ``recipe`` names a recipe without a teacher; its ``student`` and ``strategy`` are the defaults of ``architecture``
-    and ``strategy`` here. The data are always those of the recipe that the teacher stands in.
+    ``recipe`` names a recipe; its ``student``, ``strategy`` and ``teacher`` are the defaults of ``architecture``,
+    ``strategy`` and ``teacher`` here. The data are always those of the recipe that the teacher stands in.
+
+    ``teacher`` is whom it learns from itself: it is then an assistant between that one and the student (Mirzadeh et
+    al., AAAI 2020). ``ensemble`` lists teachers that are trained one by one and teach as one, by the mean of their
+    standardised scores.
     """
 
     recipe: str | None = None
@@ -71,14 +75,25 @@ class Teacher(_Part):
     architecture: Ref | None = None
     strategy: Ref | None = None
     seed: Seed | None = None
+    teacher: Teacher | None = None
+    ensemble: Annotated[tuple[Teacher, ...], Field(min_length=2, max_length=100)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
-        beside = [key for key in ("recipe", "architecture", "strategy", "seed") if getattr(self, key) is not None]
+        trained = ("recipe", "architecture", "strategy", "seed", "teacher")
+        beside = [key for key in (*trained, "ensemble") if getattr(self, key) is not None]
         if self.bundle is not None and beside:
             raise ValueError(f"a bundle is trained already: give either bundle or {', '.join(beside)}")
-        if self.bundle is None and self.architecture is None:
-            raise ValueError("give one of recipe, bundle, architecture")
+        if self.ensemble is not None and len(beside) > 1 and beside != ["architecture", "ensemble"]:
+            raise ValueError(f"its members are trained by themselves: give either ensemble or {', '.join(beside[:-1])}")
+        if self.bundle is None and self.architecture is None and self.ensemble is None:
+            raise ValueError("give one of recipe, bundle, architecture, ensemble")
+        inner = [*(self.ensemble or ()), *([self.teacher] if self.teacher is not None else [])]
+        if any(one.bundle is not None for one in inner):
+            raise ValueError(
+                "a bundle can be the student's teacher only: let an assistant learn from it in a run of its own, and "
+                "give that one's student.safetensors as the bundle"
+            )
         return self
 
 
@@ -183,9 +198,19 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     hashes = (*hashes, *sorted(one.sha256 for one in recipe.plugins if one.sha256 is not None))
     plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
     if plain["teacher"] is not None:
-        plain["teacher"] = {key: plain["teacher"][key] for key in ("architecture", "strategy", "seed")}
+        plain["teacher"] = _how_taught(plain["teacher"])
     text = json.dumps([plain, *hashes, TRAINING_BITS], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _how_taught(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a teacher is made of, without where that stood."""
+    found = {key: teacher[key] for key in ("architecture", "strategy", "seed")}
+    if teacher["teacher"] is not None:
+        found["teacher"] = _how_taught(teacher["teacher"])
+    if teacher["ensemble"] is not None:
+        found["ensemble"] = [_how_taught(one) for one in teacher["ensemble"]]
+    return found
 
 
 def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugin] = ()) -> Recipe:
@@ -245,35 +270,54 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Fill in the architecture and strategy of the teacher's recipe.
+    """Fill in what a recipe's teacher has from a recipe of its own, and the plug-ins which that wants."""
+    wanted: list[dict[str, Any]] = []
+    filled = {**plain, "teacher": _filled(plain.get("teacher"), where, wanted)} if plain.get("teacher") else dict(plain)
+    if wanted:
+        filled["plugins"] = [*_listed(plain.get("plugins")), *wanted]
+    return filled
 
-    A recipe in which both stand in full needs it no more: one that a run has resolved can be run anywhere.
+
+def _filled(teacher: Any, where: str, wanted: list[dict[str, Any]], below: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401
+    """Return a teacher with architecture, strategy and teacher of the recipe that it names, in all of its parts.
+
+    One in which architecture and strategy stand in full needs no recipe any more: what a run has resolved can be run
+    anywhere.
     """
-    teacher = plain.get("teacher")
-    if isinstance(teacher, dict) and isinstance(teacher.get("bundle"), str):
+    if not isinstance(teacher, dict):
+        return teacher
+    if isinstance(teacher.get("bundle"), str):
         near_by = Path(where).parent / teacher["bundle"]
-        return {**plain, "teacher": {**teacher, "bundle": str(near_by)}} if exists(near_by.is_file) else dict(plain)
-    if not isinstance(teacher, dict) or not isinstance(teacher.get("recipe"), str) or "bundle" in teacher:
-        return dict(plain)
+        return {**teacher, "bundle": str(near_by)} if exists(near_by.is_file) else teacher
+    if isinstance(teacher.get("ensemble"), list | tuple):
+        members = [_filled(one, where, wanted, below) for one in teacher["ensemble"]]
+        return {**teacher, "ensemble": members}
+    if not isinstance(teacher.get("recipe"), str):
+        above = teacher.get("teacher")
+        return {**teacher, "teacher": _filled(above, where, wanted, below)} if above is not None else teacher
     parts = ("architecture", "strategy")
     beside = Path(where).parent / teacher["recipe"]
     try:
         path = find(str(beside) if exists(beside.is_file) else teacher["recipe"])
     except InputError:
         if all(isinstance(teacher.get(part), dict) and "name" in teacher[part] for part in parts):
-            return dict(plain)
+            return teacher
         raise
+    if path in below:
+        raise InputError(f"{teacher['recipe']} would be its own teacher")
     own = read(path)
-    if own.get("teacher") is not None:
-        raise InputError(f"{teacher['recipe']} has a teacher itself; a teacher's has none")
+    if isinstance(own.get("teacher"), dict) and own["teacher"].get("bundle") is not None:
+        raise InputError(f"{teacher['recipe']} has a bundle as its teacher: give its own student.safetensors as bundle")
     # Its problems are named with its own file.
-    parse({"name": path.stem, **own}, str(path))
-    default = {"architecture": own["student"], "strategy": own.get("strategy") or {"name": "scratch"}}
-    filled_parts = {part: merged(default[part], teacher.get(part)) for part in parts}
-    filled = {**plain, "teacher": {**teacher, **filled_parts}}
-    if own.get("plugins"):
-        filled["plugins"] = [*_listed(plain.get("plugins")), *(_from(path, one) for one in own["plugins"])]
-    return filled
+    parse({"name": path.stem, **own, "teacher": None}, str(path))
+    strategy = {"name": "scratch" if own.get("teacher") is None else "progressive"}
+    default = {"architecture": own["student"], "strategy": own.get("strategy") or strategy}
+    found = {**teacher, **{part: merged(default[part], teacher.get(part)) for part in parts}}
+    if own.get("teacher") is not None or teacher.get("teacher") is not None:
+        above = _filled(own.get("teacher"), str(path), wanted, (*below, path))
+        found["teacher"] = merged(above, _filled(teacher.get("teacher"), where, wanted, below))
+    wanted += [_from(path, one) for one in own.get("plugins") or ()]
+    return found
 
 
 def _listed(given: object) -> list[Any]:
@@ -298,6 +342,9 @@ def _keys() -> dict[str, list[str]]:
     parts: dict[str, type[BaseModel]] = {
         "": Recipe,
         "teacher": Teacher,
+        "teacher.teacher": Teacher,
+        "teacher.ensemble": Teacher,
+        "teacher.ensemble.*": Teacher,
         "engine": Engine,
         "evaluation": EvaluationOptions,
         "plugins": Wanted,

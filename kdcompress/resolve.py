@@ -12,7 +12,7 @@ from kdcompress import plugins, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
 from kdcompress.errors import InputError, RecipeError, unknown
-from kdcompress.recipe import SIZES, Recipe, Ref, Student, Wanted
+from kdcompress.recipe import SIZES, Recipe, Ref, Student, Teacher, Wanted
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
 
@@ -57,12 +57,10 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
     """
     found = _Problems()
     data = found.options(DATASETS, recipe.data, "data")
-    architecture = teacher
-    if recipe.teacher is not None and recipe.teacher.architecture is not None:
-        architecture = found.options(ARCHITECTURES, recipe.teacher.architecture, "teacher.architecture")
-    taught = (recipe.teacher.strategy if recipe.teacher is not None else None) or Ref(name="scratch")
-    training = found.options(STRATEGIES, taught, "teacher.strategy")
-    found.untaught(taught)
+    source = recipe.teacher
+    if source is not None and source.bundle is None:
+        source = found.teacher(source, "teacher", recipe.seed)
+    architecture = source.architecture if source is not None and source.bundle is None else teacher
     student = found.student(recipe.student, architecture)
     has_teacher = recipe.teacher is not None
     strategy = recipe.strategy or Ref(name="progressive" if has_teacher else "scratch")
@@ -71,12 +69,11 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
         found.alone(recipe, strategy)
     if found.problems:
         raise RecipeError(where, found.problems)
-    owners = _owners(data, (student, architecture), (strategy, taught))
+    above = list(_teachers(source))
+    architectures = (student, architecture, *(one.architecture for one in above))
+    strategies = (strategy, *(one.strategy for one in above if one.strategy is not None))
     given = [plugins.Origin(one.file, one.sha256) for one in recipe.plugins if one.sha256 is not None]
-    source = recipe.teacher
-    if source is not None and source.bundle is None:
-        seed = recipe.seed if source.seed is None else source.seed
-        source = source.model_copy(update={"architecture": architecture, "strategy": training, "seed": seed})
+    owners = _owners(data, architectures, strategies)
     return recipe.model_copy(
         update={
             "data": data,
@@ -87,6 +84,15 @@ def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:
             "plugins": _wanted(*given, *owners),
         }
     )
+
+
+def _teachers(source: Teacher | None) -> Iterator[Teacher]:
+    """Return a teacher, its members, and whom they learn from."""
+    if source is None:
+        return
+    yield source
+    for one in (*(source.ensemble or ()), source.teacher):
+        yield from _teachers(one)
 
 
 def with_options(error: RecipeError) -> RecipeError:
@@ -132,18 +138,48 @@ class _Problems:
         if build is None:
             return student
         inherited = teacher.options if teacher is not None and teacher.name == student.name else {}
+        inherited = {key: value for key, value in inherited.items() if key not in SIZES}
         options = self._resolved(build, {**inherited, **student.options}, "student", SIZES)
         options.pop("width", None)
         metric, _ = student.target
         options[metric] = getattr(student, metric) or 1.0
         return Student(name=student.name, **options)
 
-    def untaught(self, strategy: Ref) -> None:
-        """Note a teacher's strategy that needs a teacher itself."""
-        if strategy.name in STRATEGIES and _needs_teacher(STRATEGIES[strategy.name]):
+    def teacher(self, source: Teacher, where: str, seed: int) -> Teacher:
+        """Return a teacher that is trained with all options of all its parts."""
+        seed = seed if source.seed is None else source.seed
+        if source.ensemble is not None:
+            members = [self.teacher(one, f"{where}.ensemble.{n}", seed) for n, one in enumerate(source.ensemble)]
+            refs = [one.architecture for one in members if one.architecture is not None]
+            plain = [{"name": one.name, **one.options} for one in refs]
+            # It stands for its members: a student may be of the same architecture, and a plan is made with it.
+            whole = Ref.model_validate({"name": "ensemble", "width": 1.0, "members": plain})
+            return source.model_copy(update={"ensemble": tuple(members), "architecture": whole})
+        above = self.teacher(source.teacher, f"{where}.teacher", seed) if source.teacher is not None else None
+        assert source.architecture is not None, "a teacher that is trained has an architecture"
+        architecture = self._assistant(source.architecture, above, f"{where}.architecture")
+        taught = source.strategy or Ref(name="scratch" if above is None else "progressive")
+        strategy = self.options(STRATEGIES, taught, f"{where}.strategy")
+        if above is None and taught.name in STRATEGIES and _needs_teacher(STRATEGIES[taught.name]):
             self.problems.append(
-                f"teacher.strategy.name: '{strategy.name}' needs a teacher itself (without one: scratch)"
+                f"{where}.strategy.name: '{taught.name}' needs a teacher itself (without one: scratch)"
             )
+        update = {"architecture": architecture, "strategy": strategy, "seed": seed, "teacher": above}
+        return source.model_copy(update=update)
+
+    def _assistant(self, ref: Ref, above: Teacher | None, where: str) -> Ref:
+        """Return a teacher's architecture; one that learns from another may have its size as students do."""
+        sized = [key for key in SIZES if key != "width" and key in ref.options]
+        if not sized or above is None:
+            return self.options(ARCHITECTURES, ref, where)
+        try:
+            student = Student(name=ref.name, **ref.options)
+        except ValidationError as error:
+            self.problems += signature.problems(error, where, ref.options, {where: list(Student.model_fields)})
+            return ref
+        found = self.student(student, above.architecture)
+        metric, value = found.target
+        return Ref(name=found.name, **found.options, **{metric: value})
 
     def alone(self, recipe: Recipe, strategy: Ref) -> None:
         """Note what a recipe without a teacher cannot have."""

@@ -32,7 +32,7 @@ def schema() -> Schema:
         found |= _things(place, registry, besides)
     found["student"]["allOf"] += [{"not": {"required": list(two)}} for two in itertools.combinations(SIZES, 2)]
     teacher: Schema = found["Teacher"]
-    teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture")]
+    teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture", "ensemble")]
     for place in places:
         # Over a recipe, a teacher's or a suite's, the name may be left out: the options are then of the recipe's thing.
         found[place].pop("required")

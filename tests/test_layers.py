@@ -17,7 +17,7 @@ LAYERS = [
     {"stage"},
     {"architectures", "data", "losses", "profiling"},
     {"bundle", "strategies", "engine", "evaluation", "students"},
-    {"resolve", "environment", "reporting", "planning"},
+    {"resolve", "environment", "reporting", "planning", "teachers"},
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},

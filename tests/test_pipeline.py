@@ -20,7 +20,7 @@ from kdcompress.engine.events import EpochDone, LeftOut, StageDone, Started
 from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score, threshold
-from kdcompress.pipeline import check, load_data, resolve_written, run, teacher_recipe
+from kdcompress.pipeline import check, load_data, resolve_written, run
 from kdcompress.planning import plan
 from kdcompress.profiling.counters import macs
 from kdcompress.recipe import Ref
@@ -28,6 +28,7 @@ from kdcompress.reporting.files import read, write_run
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
 from kdcompress.rundir import RunDir
 from kdcompress.specimens import percentile
+from kdcompress.teachers import teacher_recipes
 from kdcompress.types import Scorer
 from tests.recipes import TINY, tiny
 
@@ -172,7 +173,7 @@ def test_the_resolved_recipe_gives_the_same_run(done, tmp_path):
 def test_the_teachers_own_recipe_gives_the_teacher(done, tmp_path):
     """Training it by itself and training it on the way to a student are one run with one digest."""
     recipe, _ = resolve_written(tiny(), "recipe")
-    own = teacher_recipe(recipe)
+    (own,) = teacher_recipes(recipe)
     alone = run(own, tmp_path)
     assert done.rundir.path.parent.parent.joinpath(own.name, alone.rundir.path.name, "result.json").exists()
     assert alone.rundir.scores()["student"].tolist() == done.rundir.scores()["teacher"].tolist()

@@ -134,7 +134,7 @@ class TestShipped:
             "teacher: a bundle is trained already: give either bundle or recipe",
         ),
         (BASE + "teacher: {recipe: 3}\n", "teacher.recipe: input should be a valid string, not 3"),
-        (BASE + "teacher: {recipe: digits}\n", "teacher.recipe: digits has a teacher itself"),
+        (BASE + "teacher: {seed: 3}\n", "teacher: give one of recipe, bundle, architecture, ensemble"),
         (
             BASE + "teacher: {recipe: teacher-digit}\n",
             "teacher.recipe: unknown recipe 'teacher-digit'",
@@ -305,7 +305,7 @@ class TestTeacher:
             ("data: {name: digits}\nstudnt: {name: ede_gan}\n", "teacher.recipe: big.yaml: student: missing"),
             (TEACHER + "seed: -1\n", "teacher.recipe: big.yaml: seed: input should be"),
             (TEACHER + "grid: {seed: [1]}\n", "teacher.recipe: big.yaml: grid: this is a suite"),
-            (TEACHER + "teacher: {recipe: big.yaml}\n", "teacher.recipe: big.yaml has a teacher itself"),
+            (TEACHER + "teacher: {recipe: big.yaml}\n", "teacher.recipe: big.yaml would be its own teacher"),
         ],
     )
     def test_what_is_wrong_in_its_recipe_is_named_with_its_file(self, write, text, said):

@@ -52,6 +52,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.isolation_forest:isolation_forest",
             "Trees of random cuts; the score is how soon they set a row apart. Nothing to train.",
         ),
+        "ensemble": Entry(
+            "kdcompress.architectures.ensemble:ensemble",
+            "Several detectors as one; the score is the mean of theirs, standardised over the training normals.",
+        ),
         "transform_net": Entry(
             "kdcompress.architectures.transform_net:transform_net",
             "Residual network that tells how an image was transformed; the score is how badly it does.",
