@@ -117,14 +117,18 @@ def farthest(rows: Tensor, count: int) -> Tensor:
     if rows.shape[1] > _PROJECTED:
         generator = torch.Generator().manual_seed(0)
         rows = rows @ torch.randn(rows.shape[1], _PROJECTED, generator=generator).to(rows)
+    # Around 0, where the difference of squares below loses fewest digits.
+    rows = rows - rows.mean(0)
+    squares = rows.square().sum(1)
     gaps = torch.full((len(rows),), torch.inf, device=rows.device)
     chosen = torch.zeros(count, dtype=torch.int64, device=rows.device)
     for place in range(count):
         index = gaps.argmax()
         chosen[place] = index
-        gaps = torch.minimum(gaps, (rows - rows[index]).square().sum(1))
+        # A product, as in `_distance`: ten times as fast as the square of the difference.
+        gaps = torch.minimum(gaps, squares - 2 * (rows @ rows[index]) + squares[index])
         # Not again, although copies of it are as near.
-        gaps[index] = -1
+        gaps[index] = -torch.inf
     return chosen
 
 

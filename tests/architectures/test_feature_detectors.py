@@ -3,6 +3,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from scipy.spatial.distance import cdist
 from torch.nn import functional as F
 from torchvision import models
@@ -12,6 +13,7 @@ from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.patch_memory import _drawn, farthest
 from kdcompress.bundle import Manifest
+from kdcompress.engine.plan import Plan
 from kdcompress.evaluation import score
 from kdcompress.pipeline import run as run_recipe
 from kdcompress.profiling.counters import macs
@@ -160,6 +162,26 @@ def test_the_map_lights_up_where_something_was_pasted(name):
         assert 0 <= column < 8 + size + 16
 
 
+@pytest.mark.parametrize("name", ["stfpm", "reverse_distillation"])
+@pytest.mark.parametrize("plan", [Plan(channels_last=True), Plan("bf16"), Plan(folded=True)], ids=str)
+def test_it_trains_by_every_plan(name, plan):
+    found = pair(name, width=0.1)
+    sides = interface(found, images(2)), None
+    stages = fed(response(*sides, epochs=4, batch_size=8), *sides)[0]
+    losses = [row["losses"]["student.feature_distance"] for row in run(stages, found, raw=images(16), plan=plan)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_nearest_patch_is_not_looked_for_in_bfloat16():
+    detector, raw = memory(images(12), patches=12 * 16), images(9, 1)
+    x = detector.prepare(raw)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = detector(x)["patch_distance"].flatten()
+        rows = detector._patches(x).flatten(0, 2)
+    expected = cdist(rows.double(), detector.memory.weight.double()).min(1)
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
 def levels_of(detector, raw):
     """Return each level's distances [N, 1, h, w] as the papers write them: half the square of a difference."""
     seen = detector.backbone.standard(detector.prepare(raw))
@@ -255,8 +277,20 @@ def test_a_run_from_the_file_to_the_result_names_the_file_in_its_recipe_alone(fi
     weight = safetensors.torch.load_file(file)["features.0.0.weight"]
     assert torch.equal(found.backbone.network.get_submodule("features.0.0").weight, weight)
     assert str(tmp_path) not in json.dumps(done.result.teacher_architecture.options)
-    again = run_recipe(recipe(file), tmp_path / "runs")
+
+
+def test_a_run_that_has_its_detectors_goes_on_without_the_file(file, tmp_path):
+    written = recipe(file)
+    done = run_recipe(written, tmp_path / "runs")
+    (sha256,) = done.result.teacher_architecture.options["weights"].values()
+    file.unlink()
+    for result in (tmp_path / "runs").rglob("result.json"):
+        result.unlink()
+    plain = yaml.safe_load(written.to_yaml())
+    plain["teacher"]["architecture"]["weights"] = {"file": str(file), "sha256": sha256}
+    again = run_recipe(recipes.parse(plain), tmp_path / "runs")
     assert again.rundir.path == done.rundir.path
+    assert again.result.student.auroc == done.result.student.auroc
 
 
 def test_planning_reads_no_file_where_the_hash_is_known():
