@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from kdcompress import __version__, plugins
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import BundleError, InputError, unknown
+from kdcompress.pinned import unplaced
 from kdcompress.product import built
 from kdcompress.rundir import write_atomic
 from kdcompress.signature import keys, problems
@@ -31,7 +32,7 @@ class Manifest:
 
     Attributes:
         architecture: registered name.
-        options: all options of the builder, the width among them.
+        options: all options of the builder, the width among them; in a file without the places of others.
         input_shape: of one raw sample, e.g. (C, H, W).
         threshold: above it a score means anomaly; None where none was chosen.
         data: the recipe's data section that it was trained on, without paths.
@@ -87,7 +88,7 @@ def save(path: Path, manifest: Manifest, pair: Pair) -> str:
     """Write a bundle and return the hash of its tensors; a critic goes along where the manifest says so."""
     critic = manifest.critic and pair.critic is not None
     tensors = _tensors(pair, critic=critic)
-    plain = {**asdict(manifest), "critic": critic}
+    plain = {**asdict(manifest), "options": unplaced(manifest.options), "critic": critic}
     if manifest.plugin is None and (origin := plugins.owner(ARCHITECTURES.kind, manifest.architecture)) is not None:
         plain["plugin"] = asdict(origin)
     plain["sha256"] = _hash(tensors, plain)

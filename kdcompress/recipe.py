@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from kdcompress import document, plugins, signature
 from kdcompress.errors import InputError, RecipeError, unknown
 from kdcompress.library import exists, find, read
+from kdcompress.pinned import unplaced
 
 TRAINING_BITS = 2
 """Raised whenever training would give other bits for the same recipe."""
@@ -191,7 +192,7 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     """Return the 12 hex digits that name a run: the resolved recipe, the hashes of its inputs, the training's version.
 
     Paths, the memory given and the recipe's name and description are left out: they do not change a bit of the outcome.
-    Of plug-ins the content counts alone.
+    Of plug-ins, and of files that options name, the content counts alone.
     """
     left_out: Any = {"name": True, "description": True, "plugins": True, "engine": {"memory_bytes"}}
     plain = recipe.model_dump(mode="json", exclude=left_out)
@@ -199,7 +200,7 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
     if plain["teacher"] is not None:
         plain["teacher"] = _how_taught(plain["teacher"])
-    text = json.dumps([plain, *hashes, TRAINING_BITS], sort_keys=True, allow_nan=False)
+    text = json.dumps([unplaced(plain), *hashes, TRAINING_BITS], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -21,6 +21,7 @@ from kdcompress.engine.store import Memory
 from kdcompress.environment import known_plans, remember_plans
 from kdcompress.errors import InputError
 from kdcompress.memory import available_bytes
+from kdcompress.pinned import unplaced
 from kdcompress.recipe import Recipe
 from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
@@ -207,7 +208,7 @@ def _complete(rundir: RunDir, arm: str, stages: tuple[Stage, ...], manifest: Man
         return False
     for name in names:
         found = bundle.read_manifest(rundir.bundle(name))
-        own = (name, manifest.architecture, manifest.options, manifest.digest)
+        own = (name, manifest.architecture, unplaced(manifest.options), manifest.digest)
         if name != "teacher_after" and (found.arm, found.architecture, found.options, found.digest) != own:
             raise InputError(
                 f"{rundir.bundle(name)}: not the detector that this run trained; delete it, and the same command "

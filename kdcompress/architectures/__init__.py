@@ -56,6 +56,18 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.ensemble:ensemble",
             "Several detectors as one; the score is the mean of theirs, standardised over the training normals.",
         ),
+        "patch_memory": Entry(
+            "kdcompress.architectures.patch_memory:patch_memory",
+            "Distance of an image's oddest patch from normal ones, by a frozen network's features; nothing to train.",
+        ),
+        "stfpm": Entry(
+            "kdcompress.architectures.stfpm:stfpm",
+            "Network that imitates a frozen one's features on normals; the score is how badly it does.",
+        ),
+        "reverse_distillation": Entry(
+            "kdcompress.architectures.reverse_distillation:reverse_distillation",
+            "Decoder that rebuilds a frozen network's features from a narrow code; the score is its error.",
+        ),
         "transform_net": Entry(
             "kdcompress.architectures.transform_net:transform_net",
             "Residual network that tells how an image was transformed; the score is how badly it does.",

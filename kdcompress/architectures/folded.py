@@ -83,13 +83,13 @@ _FOLDED: dict[type[nn.Module], type[nn.Module]] = {
 def folded(module: _Module) -> _Module:
     """Return a twin of a module that shares its weights and buffers: training the one trains the other.
 
-    Layers of exactly ``nn.Conv2d`` and ``nn.ConvTranspose2d`` with at most 8 channels on one side are folded; all else
-    is as it was.
+    Layers of exactly ``nn.Conv2d`` and ``nn.ConvTranspose2d`` with at most 8 channels on one side are folded; all else,
+    and what is frozen for good, with buffers for weights, is as it was.
     """
     shared = [*module.parameters(), *module.buffers()]
     twin = copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
     for path, layer in list(twin.named_modules(remove_duplicate=False)):
-        if (kind := _FOLDED.get(type(layer))) is not None and path:
+        if (kind := _FOLDED.get(type(layer))) is not None and path and isinstance(layer.weight, nn.Parameter):
             parent, _, name = path.rpartition(".")
             with torch.device("meta"):
                 other = convolution(layer, kind)

@@ -40,6 +40,10 @@ LOSSES: Registry[Loss] = Registry(
         ),
         "contrast": Entry(f"{_DETECTION}:contrast", "The detector tells normals from queries made of them."),
         "one_class": Entry(f"{_DETECTION}:one_class", "Distance of the normals from the detector's centre."),
+        "feature_distance": Entry(
+            f"{_DETECTION}:feature_distance",
+            "Distance of imitated or rebuilt features from the detector's frozen ones.",
+        ),
         "transformation": Entry(
             f"{_CLASSIFICATION}:transformation", "The detector tells which transformation was applied."
         ),

@@ -53,6 +53,13 @@ def one_class(own: Side, other: Side | None) -> Tensor:
     return own.outputs["centre_distance"].mean()
 
 
+@LOSSES.register("feature_distance")
+@loss(outputs=("feature_distance",))
+def feature_distance(own: Side, other: Side | None) -> Tensor:
+    """Distance [N, L] of imitated or rebuilt features from the detector's frozen ones, summed over levels."""
+    return own.outputs["feature_distance"].sum(1).mean()
+
+
 @LOSSES.register("contrast")
 @loss(outputs=("logit",))
 def contrast(own: Side, other: Side | None) -> Tensor:

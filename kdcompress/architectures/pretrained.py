@@ -1,0 +1,123 @@
+"""Weights of torchvision's networks, from a user's file or from torchvision itself."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import AfterValidator
+from torch import Tensor, nn
+
+from kdcompress.errors import InputError, near, unknown
+from kdcompress.pinned import Pinned, pinned
+
+_PUBLISHED = "torchvision:"
+_UNUSED = "num_batches_tracked"
+"""The end of the names of what only training reads, and old files lack."""
+
+
+def _named(given: str | Pinned | None) -> str | Pinned | None:
+    """Return published weights by their name, and a file with its hash."""
+    return given if given is None or (isinstance(given, str) and given.startswith(_PUBLISHED)) else pinned(given)
+
+
+Weights: TypeAlias = Annotated[str | Pinned | None, AfterValidator(_named)]
+"""``torchvision:NAME``, a file's path or a `Pinned`; None: random ones."""
+
+
+def check(network: str, weights: str | Pinned | None) -> None:
+    """Check the name of published weights; files are not looked at.
+
+    Raises:
+        InputError: where torchvision has none of that name.
+    """
+    if isinstance(weights, str):
+        _published(network, weights)
+
+
+def fill(part: nn.Module, network: str, weights: str | Pinned) -> None:
+    """Read weights into the part of a torchvision network that is used, under torchvision's own names.
+
+    Raises:
+        InputError: where they cannot be had or are not those of this network.
+    """
+    found, where = _published_state(network, weights) if isinstance(weights, str) else _state(weights)
+    own = part.state_dict()
+    wanted = {name: tuple(value.shape) for name, value in own.items() if not name.endswith(_UNUSED)}
+    if said := _unfit(wanted, network, found):
+        raise InputError(f"weights: {where} does not fit {network}: {said}")
+    with torch.no_grad():
+        for name in wanted:
+            own[name].copy_(found[name])
+
+
+def _unfit(wanted: Mapping[str, tuple[int, ...]], network: str, found: Mapping[str, Tensor]) -> str:
+    """Say what is missing in a state, unknown to the whole network or of another shape; nothing where it fits."""
+    from torchvision import models
+
+    with torch.device("meta"):
+        whole = models.get_model(network, weights=None).state_dict()
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in whole]
+    said = [f"{len(missing)} missing, the first {missing[0]}{near(missing[0], found)}"] if missing else []
+    said += (
+        [f"{len(unexpected)} unexpected, the first {unexpected[0]}{near(unexpected[0], whole)}"] if unexpected else []
+    )
+    other = [name for name, shape in wanted.items() if name in found and tuple(found[name].shape) != shape]
+    if other:
+        name = other[0]
+        shapes = f"{tuple(found[name].shape)} instead of {wanted[name]}"
+        said.append(f"{len(other)} of another shape, the first {name}: {shapes}")
+    return "; ".join(said)
+
+
+def _state(weights: Pinned) -> tuple[Mapping[str, Tensor], str]:
+    """Return a file's tensors by name, and what to call it; nothing in it is run."""
+    try:
+        content = weights.read()
+    except InputError as error:
+        raise InputError(f"weights: {error}") from error
+    where = str(weights.file)
+    if where.endswith(".safetensors"):
+        try:
+            return safetensors.torch.load(content), where
+        except safetensors.SafetensorError as error:
+            raise InputError(f"weights: {where}: not a safetensors file, or a damaged one: {error}") from error
+    try:
+        found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"weights: {where}: not a file of tensors alone: {reason} (allowed: .safetensors, or a state dict that "
+            "torch.save wrote)"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise InputError(f"weights: {where}: no state dict: not a mapping of names to tensors")
+    return found, where
+
+
+def _published(network: str, weights: str) -> Any:  # noqa: ANN401 - torchvision publishes no types
+    from torchvision import models
+
+    offered = models.get_model_weights(network).__members__
+    name = weights.removeprefix(_PUBLISHED)
+    if name not in offered:
+        raise InputError(f"weights: {unknown(f'torchvision weights of {network}', name, offered)}")
+    return offered[name]
+
+
+def _published_state(network: str, weights: str) -> tuple[Mapping[str, Tensor], str]:
+    """Return torchvision's weights: downloaded once, into torch's own cache."""
+    source = _published(network, weights)
+    try:
+        state = source.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"weights: {weights} of {network} cannot be had from {source.url}: {error} (allowed: a file of them)"
+        ) from error
+    return state, weights
