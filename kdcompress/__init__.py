@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kdcompress.api import distill as distill
     from kdcompress.api import load as load
     from kdcompress.architectures import ARCHITECTURES as ARCHITECTURES
+    from kdcompress.architectures.modules import MODULES as MODULES
     from kdcompress.data import DATASETS as DATASETS
     from kdcompress.data.one_class import OneClassData as OneClassData
     from kdcompress.errors import InputError as InputError
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
     from kdcompress.types import Interface as Interface
     from kdcompress.types import Outputs as Outputs
     from kdcompress.types import Pair as Pair
+    from kdcompress.wrapping import Teacher as Teacher
+    from kdcompress.wrapping import wrap as wrap
 
 _PUBLIC = {
     "benchmark": "api",
     "distill": "api",
     "load": "api",
     "ARCHITECTURES": "architectures",
+    "MODULES": "architectures.modules",
     "DATASETS": "data",
     "OneClassData": "data.one_class",
     "InputError": "errors",
@@ -64,6 +68,8 @@ _PUBLIC = {
     "Interface": "types",
     "Outputs": "types",
     "Pair": "types",
+    "Teacher": "wrapping",
+    "wrap": "wrapping",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -19,6 +19,7 @@ from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.scale import benchmark as scale
 from kdcompress.types import Detector
+from kdcompress.wrapping import Teacher
 
 
 def distill(
@@ -58,6 +59,9 @@ def distill(
     else:
         plain, where = dict(source or {}), "recipe"
         plain.setdefault("name", "run")
+    if isinstance(taught := sections.get("teacher"), Teacher):
+        sections["teacher"] = {"architecture": {"name": taught.name}, "strategy": {"name": "fitted"}}
+        plain.pop("teacher", None)
     for key, given_section in sections.items():
         plain[key] = recipe.merged(plain.get(key), given_section)
     parsed = recipe.parse(plain, where)

@@ -54,13 +54,13 @@ def pinned(given: str | Pinned) -> Pinned:
 
 
 def unplaced(plain: Any) -> Any:  # noqa: ANN401
-    """Return plain data without the places of files, each of which is a mapping of ``file`` and ``sha256``."""
+    """Return plain data without the places of files, each a mapping of ``file`` and ``sha256``, and maybe ``bytes``."""
     if isinstance(plain, list | tuple):
         return [unplaced(one) for one in plain]
     if not isinstance(plain, dict):
         return plain
-    if plain.keys() == {"file", "sha256"}:
-        return {"sha256": plain["sha256"]}
+    if {"file", "sha256"} <= plain.keys() <= {"file", "sha256", "bytes"}:
+        return {key: value for key, value in plain.items() if key != "file"}
     return {key: unplaced(value) for key, value in plain.items()}
 
 

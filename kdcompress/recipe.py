@@ -68,7 +68,8 @@ class Teacher(_Part):
 
     ``teacher`` is whom it learns from itself: it is then an assistant between that one and the student (Mirzadeh et
     al., AAAI 2020). ``ensemble`` lists teachers that are trained one by one and teach as one, by the mean of their
-    standardised scores.
+    standardised scores. ``adapter`` is an architecture that is there already and trained by nobody here, such as
+    ``module``, ``onnx`` or ``estimator``: it is that ``architecture`` with the strategy ``fitted``.
     """
 
     recipe: str | None = None
@@ -78,6 +79,19 @@ class Teacher(_Part):
     seed: Seed | None = None
     teacher: Teacher | None = None
     ensemble: Annotated[tuple[Teacher, ...], Field(min_length=2, max_length=100)] | None = None
+    adapter: Ref | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapted(cls, given: Any) -> Any:  # noqa: ANN401
+        if not isinstance(given, dict) or given.get("adapter") is None:
+            return given
+        if beside := sorted(
+            key for key, value in given.items() if key not in {"adapter", "seed"} and value is not None
+        ):
+            raise ValueError(f"adapter: a detector that is there already: give either adapter or {', '.join(beside)}")
+        rest = {key: value for key, value in given.items() if key != "adapter"}
+        return {**rest, "architecture": given["adapter"], "strategy": {"name": "fitted"}}
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
@@ -88,7 +102,7 @@ class Teacher(_Part):
         if self.ensemble is not None and len(beside) > 1 and beside != ["architecture", "ensemble"]:
             raise ValueError(f"its members are trained by themselves: give either ensemble or {', '.join(beside[:-1])}")
         if self.bundle is None and self.architecture is None and self.ensemble is None:
-            raise ValueError("give one of recipe, bundle, architecture, ensemble")
+            raise ValueError("give one of recipe, bundle, architecture, ensemble, adapter")
         inner = [*(self.ensemble or ()), *([self.teacher] if self.teacher is not None else [])]
         if any(one.bundle is not None for one in inner):
             raise ValueError(

@@ -32,12 +32,12 @@ def schema() -> Schema:
         found |= _things(place, registry, besides)
     found["student"]["allOf"] += [{"not": {"required": list(two)}} for two in itertools.combinations(SIZES, 2)]
     teacher: Schema = found["Teacher"]
-    teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture", "ensemble")]
+    teacher["anyOf"] = [{"required": [key]} for key in ("recipe", "bundle", "architecture", "ensemble", "adapter")]
     for place in places:
         # Over a recipe, a teacher's or a suite's, the name may be left out: the options are then of the recipe's thing.
         found[place].pop("required")
-    for place in ("architecture", "strategy"):
-        teacher["properties"][place] = _unless_null({"$ref": f"#/$defs/{place}"})
+    for place, of in (("architecture", "architecture"), ("adapter", "architecture"), ("strategy", "strategy")):
+        teacher["properties"][place] = _unless_null({"$ref": f"#/$defs/{of}"})
     for place in ("data", "student"):
         whole["properties"][place] = {"$ref": f"#/$defs/{place}"}
     whole["properties"]["strategy"] = _unless_null({"$ref": "#/$defs/strategy"})

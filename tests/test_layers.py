@@ -21,7 +21,7 @@ LAYERS = [
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
-    {"scale"},
+    {"scale", "wrapping"},
     {"api"},
     {"cli", "contracts"},
     {"__main__"},

@@ -134,7 +134,7 @@ class TestShipped:
             "teacher: a bundle is trained already: give either bundle or recipe",
         ),
         (BASE + "teacher: {recipe: 3}\n", "teacher.recipe: input should be a valid string, not 3"),
-        (BASE + "teacher: {seed: 3}\n", "teacher: give one of recipe, bundle, architecture, ensemble"),
+        (BASE + "teacher: {seed: 3}\n", "teacher: give one of recipe, bundle, architecture, ensemble, adapter"),
         (
             BASE + "teacher: {recipe: teacher-digit}\n",
             "teacher.recipe: unknown recipe 'teacher-digit'",

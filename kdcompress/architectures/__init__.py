@@ -56,6 +56,18 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.ensemble:ensemble",
             "Several detectors as one; the score is the mean of theirs, standardised over the training normals.",
         ),
+        "module": Entry(
+            "kdcompress.architectures.module:module",
+            "A network of your own, from a plug-in, as it is.",
+        ),
+        "onnx": Entry(
+            "kdcompress.architectures.onnx_file:onnx",
+            "An exported ONNX model, as it is: a teacher.",
+        ),
+        "estimator": Entry(
+            "kdcompress.architectures.estimator:estimator",
+            "A detector of scikit-learn or PyOD, fitted to the training normals: a teacher.",
+        ),
         "patch_memory": Entry(
             "kdcompress.architectures.patch_memory:patch_memory",
             "Distance of an image's oddest patch from normal ones, by a frozen network's features; nothing to train.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import safetensors
@@ -28,6 +28,15 @@ def _named(given: str | Pinned | None) -> str | Pinned | None:
 
 Weights: TypeAlias = Annotated[str | Pinned | None, AfterValidator(_named)]
 """``torchvision:NAME``, a file's path or a `Pinned`; None: random ones."""
+
+
+def _kept(given: str | Pinned | None) -> Pinned | None:
+    """Return a file with its hash."""
+    return None if given is None else pinned(given)
+
+
+Checkpoint: TypeAlias = Annotated[str | Pinned | None, AfterValidator(_kept)]
+"""A file's path or a `Pinned`; None: no file."""
 
 
 def check(network: str, weights: str | Pinned | None) -> None:
@@ -56,17 +65,34 @@ def fill(part: nn.Module, network: str, weights: str | Pinned) -> None:
             own[name].copy_(found[name])
 
 
+def fill_whole(network: nn.Module, checkpoint: str | Pinned) -> None:
+    """Read a whole network's weights from a file.
+
+    Raises:
+        InputError: where the file cannot be read, or names and shapes in it are not the network's.
+    """
+    found, where = _state(pinned(checkpoint))
+    own = network.state_dict()
+    if said := _differences({name: tuple(value.shape) for name, value in own.items()}, own, found):
+        raise InputError(f"checkpoint: {where} does not fit the network: {said}")
+    network.load_state_dict(dict(found))
+
+
 def _unfit(wanted: Mapping[str, tuple[int, ...]], network: str, found: Mapping[str, Tensor]) -> str:
     """Say what is missing in a state, unknown to the whole network or of another shape; nothing where it fits."""
     from torchvision import models
 
     with torch.device("meta"):
         whole = models.get_model(network, weights=None).state_dict()
+    return _differences(wanted, whole, found)
+
+
+def _differences(wanted: Mapping[str, tuple[int, ...]], known: Collection[str], found: Mapping[str, Tensor]) -> str:
     missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in whole]
+    unexpected = [name for name in found if name not in known]
     said = [f"{len(missing)} missing, the first {missing[0]}{near(missing[0], found)}"] if missing else []
     said += (
-        [f"{len(unexpected)} unexpected, the first {unexpected[0]}{near(unexpected[0], whole)}"] if unexpected else []
+        [f"{len(unexpected)} unexpected, the first {unexpected[0]}{near(unexpected[0], known)}"] if unexpected else []
     )
     other = [name for name, shape in wanted.items() if name in found and tuple(found[name].shape) != shape]
     if other:
@@ -97,7 +123,9 @@ def _state(weights: Pinned) -> tuple[Mapping[str, Tensor], str]:
             "torch.save wrote)"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
-        raise InputError(f"weights: {where}: no state dict: not a mapping of names to tensors")
+        inner = [key for key, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
+        hint = f" (there are mappings under {', '.join(map(str, inner))}: save one of them by itself)" if inner else ""
+        raise InputError(f"weights: {where}: no state dict: not a mapping of names to tensors{hint}")
     return found, where
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdcompress import library
 from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.modules import MODULES
 from kdcompress.data import DATASETS
 from kdcompress.errors import InputError, unknown
 from kdcompress.losses import LOSSES
@@ -18,6 +19,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "data": DATASETS,
     "strategies": STRATEGIES,
     "losses": LOSSES,
+    "modules": MODULES,
     "counters": COUNTERS,
 }
 KINDS = ("recipes", *REGISTRIES)
@@ -28,6 +30,7 @@ _SINGULAR = {
     "architecture": "architectures",
     "strategy": "strategies",
     "loss": "losses",
+    "module": "modules",
     "counter": "counters",
 }
 

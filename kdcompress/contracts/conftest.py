@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,16 @@ def names(registry: Registry[object], config: pytest.Config) -> list[str]:
     """Return the names of a kind that are tested."""
     given = config.stash[GIVEN]
     if not given:
-        return sorted(registry.builtins())
+        return [name for name in sorted(registry.builtins()) if not _needs_own(registry[name])]
     return [name for one in given for kind, name in one.registered if kind == registry.kind]
+
+
+def _needs_own(build: object) -> bool:
+    """Say whether it is made of something of the user's, without which there is nothing to test."""
+    if not callable(build):
+        return False
+    parameters = inspect.signature(build).parameters.values()
+    return any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

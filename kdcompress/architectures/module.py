@@ -1,0 +1,124 @@
+"""A network of the user's own as a detector, without an edit of its code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdcompress.architectures import ARCHITECTURES, pretrained
+from kdcompress.architectures.modules import MODULES
+from kdcompress.architectures.pretrained import Checkpoint
+from kdcompress.architectures.scoring import Preparation, Score, named, offered, scored
+from kdcompress.errors import InputError, unknown
+from kdcompress.types import Detector, Outputs, Pair
+
+
+class Wrapped(Detector):
+    """A network whose outputs, and those of its inner modules that are tapped, have names."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        score: Score | Callable[[Tensor, Outputs], Tensor],
+        taps: Mapping[str, str] = {},  # noqa: B006 - never changed
+        preparation: Callable[[Tensor], Tensor] = Preparation(),
+        checkpoint: Checkpoint = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.how, self.preparation, self.taps, self.checkpoint = score, preparation, dict(taps), checkpoint
+        parts = dict(network.named_modules())
+        for place in self.taps.values():
+            if place not in parts or not place:
+                raise InputError(f"taps: {unknown('inner module', place, [name for name in parts if name])}")
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Return what the network sees."""
+        return self.preparation(raw)
+
+    def adapt(self, chunks: object) -> None:
+        """Read the network's weights; a bundle has them, so only what is trained needs their file."""
+        if self.checkpoint is not None:
+            pretrained.fill_whole(self.network, self.checkpoint)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return the network's outputs by name, and what the tapped modules put out."""
+        found: dict[str, Tensor] = {}
+        # A hook is the one way to an inner module's output that needs no edit of the network.
+        hooks = [
+            self.network.get_submodule(place).register_forward_hook(_keeping(found, name))
+            for name, place in self.taps.items()
+        ]
+        try:
+            outputs = named(self.network(x))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if missing := [name for name in self.taps if name not in found]:
+            raise InputError(f"taps: '{self.taps[missing[0]]}' puts out no tensor, or the network does not use it")
+        every = {**outputs, **found}
+        return offered(every, self.how) if not callable(self.how) else every
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return the score [N], as it was said to come from the outputs."""
+        return self.how(x, outputs) if callable(self.how) else scored(x, outputs, self.how)
+
+
+def _keeping(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def keep(module: nn.Module, given: Any, output: Any) -> None:  # noqa: ANN401
+        first = next((one for one in output if isinstance(one, Tensor)), None) if isinstance(output, tuple) else output
+        if isinstance(first, Tensor):
+            found[name] = first
+
+    return keep
+
+
+def tapped(taps: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Return taps by the names of their outputs: their own where none are given."""
+    return dict(taps) if isinstance(taps, Mapping) else {place: place for place in taps}
+
+
+@ARCHITECTURES.register("module")
+def module(
+    input_shape: tuple[int, ...],
+    *,
+    of: str,
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0,
+    checkpoint: Checkpoint = None,
+    score: Score = "output",
+    taps: dict[str, str] | tuple[str, ...] = (),
+    preparation: Preparation = Preparation(),
+) -> Pair:
+    """A network of your own, from a plug-in, as it is.
+
+    The plug-in registers a function that returns it, with ``@kd.MODULES.register(NAME)``. Its outputs have the names
+    that it gives them in a mapping; a tensor is ``output``, those of a tuple ``output.0``, ``output.1``, ...
+
+    Args:
+        input_shape: of one raw sample.
+        of: the network's registered name.
+        width: handed to the function, where it takes one; else 1 is all it can be.
+        checkpoint: file with its weights, safetensors or a state dict that torch.save wrote; unset, they are random.
+        score: output that is the score, or {distance: [ONE, OTHER]} of two, or {reconstruction: ONE} of one and the
+            input, both mean squares.
+        taps: inner modules by their dotted names, whose outputs a student shall learn; as a mapping, under other names.
+        preparation: what the network sees of raw data: scale (raw, unit, symmetric, imagenet), size, channels.
+
+    Raises:
+        InputError: for an unknown network, tap or output, or a width that it does not take.
+    """
+    if of not in MODULES:
+        raise InputError(f"of: {unknown('module', of, MODULES)}; register it in a plug-in and give that with --plugin")
+    build = MODULES[of]
+    takes = "width" in inspect.signature(build).parameters
+    if not takes and width != 1:
+        raise InputError(f"width: the function of module '{of}' takes none (allowed: 1)")
+    network = build(width=width) if takes else build()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"of: module '{of}' is a function that returned {type(network).__name__}, not a torch module")
+    return Pair(Wrapped(network, score=score, taps=tapped(taps), preparation=preparation, checkpoint=checkpoint))

@@ -1,0 +1,189 @@
+"""A detector that a program has in its hands, as a teacher."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.foreign import foreign, registered
+from kdcompress.architectures.module import Wrapped, tapped
+from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction, Score
+from kdcompress.errors import InputError
+from kdcompress.seeding import derive
+from kdcompress.types import Detector, Outputs, Pair
+
+_PROBES = 16
+"""Samples by whose scores a function is told from another."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A wrapped detector: what ``kd.distill(teacher=...)`` takes.
+
+    Attributes:
+        name: of the architecture that it is registered as in this process; it follows from what it is.
+        input_shape: of one raw sample.
+        detector: what is asked for scores.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    detector: Detector
+
+
+class _Function(Detector):
+    """A function of arrays."""
+
+    def __init__(self, function: Callable[[np.ndarray], Any], score: Callable[[Any], Any] | None) -> None:
+        super().__init__()
+        self.function, self.how = function, score
+        self.number = registered(self._compute, lambda: [()])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Function:
+        """Return the same function: what is behind it is the user's."""
+        return _Function(self.function, self.how).train(self.training)
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Return raw data as they are."""
+        return raw
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return ``anomaly`` [N]."""
+        return {"anomaly": foreign(x, self.number)[0]}
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return it."""
+        return outputs["anomaly"]
+
+    def _compute(self, x: np.ndarray) -> list[np.ndarray]:
+        found = self.function(x)
+        return [np.asarray(found if self.how is None else self.how(found))]
+
+
+def wrap(
+    module_or_callable: nn.Module | Callable[[np.ndarray], Any],
+    *,
+    score: Score | Mapping[str, Any] | Callable[..., Any] | None = None,
+    taps: Mapping[str, str] | Sequence[str] = (),
+    input_shape: Sequence[int],
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+) -> Teacher:
+    """Return a detector of your own as a teacher: a torch module as it is, or any function of arrays.
+
+    It stays as it is; a copy of a module is what teaches. A run of it can be read by everybody, its teacher's bundle
+    rebuilt only where the same thing was wrapped.
+
+    Args:
+        module_or_callable: a torch module, or a function of an array [N, ...] of raw samples.
+        score: of a module: the name of an output ("output" where it returns a tensor, "output.0", ... of a tuple, a
+            mapping's own names, or a tap), ``{"distance": [ONE, OTHER]}``, ``{"reconstruction": ONE}``, or a function
+            of the prepared input and the outputs; of a function: what makes scores [N] of what it returns; None, it
+            returns them. Higher is more anomalous.
+        taps: inner modules by their dotted names, whose outputs a student shall learn; as a mapping, under other names.
+        input_shape: of one raw sample, e.g. (C, H, W).
+        preprocess: raw samples [N, ...] to what the module takes; None: float32, uint8 data scaled to [0, 1].
+
+    Raises:
+        InputError: for something else, unknown taps or outputs, or scores that are not one number for each sample.
+    """
+    shape = tuple(int(side) for side in input_shape)
+    if isinstance(module_or_callable, nn.Module):
+        detector: Detector = Wrapped(
+            copy.deepcopy(module_or_callable).eval(),
+            score=_how(score),
+            taps=tapped(taps),
+            preparation=preprocess or Preparation(),
+        )
+    elif callable(module_or_callable):
+        if taps or preprocess is not None:
+            raise InputError("wrap: a function of arrays has no taps and prepares its input itself")
+        if score is not None and not callable(score):
+            raise InputError(
+                f"wrap: score: of a function, a function that makes scores of its result, not {score!r:.80}"
+            )
+        detector = _Function(module_or_callable, score)
+    else:
+        raise InputError(f"wrap: expected a torch module or a function, not {type(module_or_callable).__name__}")
+    probes = _probes(shape)
+    found = detector.eval().score(probes)
+    if found.shape != (_PROBES,):
+        raise InputError(f"wrap: {list(found.shape)} scores for {_PROBES} samples of shape {shape}")
+    name = f"wrapped-{_identity(module_or_callable, score, tapped(taps), preprocess, found)}"
+    teacher = Teacher(name, shape, detector)
+    if name not in ARCHITECTURES:
+        ARCHITECTURES.register(name, f"A wrapped {type(module_or_callable).__name__}.")(_builder(teacher))
+    return teacher
+
+
+def _how(score: Any) -> Score | Callable[[Tensor, Outputs], Tensor]:  # noqa: ANN401
+    if score is None:
+        return "output"
+    if isinstance(score, Mapping):
+        kinds: dict[str, Callable[[Any], Score]] = {
+            "distance": lambda pair: Distance(tuple(pair)),
+            "reconstruction": Reconstruction,
+        }
+        if len(score) != 1 or next(iter(score)) not in kinds:
+            raise InputError(f"wrap: score: one of {', '.join(kinds)} is expected, not {', '.join(map(str, score))}")
+        kind, of = next(iter(score.items()))
+        return kinds[kind](of)
+    if isinstance(score, str | Distance | Reconstruction) or callable(score):
+        return score
+    raise InputError(f"wrap: score: expected an output's name, a mapping or a function, not {score!r:.80}")
+
+
+def _probes(shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator().manual_seed(derive(0, "wrap"))
+    if len(shape) == 3:
+        return torch.randint(0, 256, (_PROBES, *shape), dtype=torch.uint8, generator=generator)
+    return torch.randn(_PROBES, *shape, generator=generator)
+
+
+def _identity(thing: Any, score: Any, taps: object, preprocess: Any, found: Tensor) -> str:  # noqa: ANN401
+    """Return a hash of what a detector is: its weights, the code that can be seen, its scores of a few samples."""
+    hasher = hashlib.sha256()
+    for one in (thing, score, preprocess):
+        hasher.update(_spelled(one).encode())
+    hasher.update(repr(taps).encode())
+    if isinstance(thing, nn.Module):
+        for name, value in sorted(thing.state_dict().items()):
+            hasher.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+            hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    # Rounded, so that another number of threads makes no other detector.
+    hasher.update(" ".join(f"{value:.3g}" for value in found.tolist()).encode())
+    return hasher.hexdigest()[:12]
+
+
+def _spelled(one: Any) -> str:  # noqa: ANN401
+    if one is None or isinstance(one, str | Mapping | Distance | Reconstruction):
+        return repr(one)
+    code = type(one) if isinstance(one, nn.Module) else one
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError):
+        return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', type(code).__qualname__)}"
+
+
+def _builder(teacher: Teacher) -> Callable[..., Pair]:
+    def build(input_shape: tuple[int, ...], *, width: Annotated[float, Field(ge=1, le=1)] = 1.0) -> Pair:
+        """Wrap a detector that a program has in its hands.
+
+        Args:
+            input_shape: of one raw sample.
+            width: 1: it cannot be narrowed.
+        """
+        if tuple(input_shape) != teacher.input_shape:
+            raise InputError(f"teacher: wrapped for samples of shape {teacher.input_shape}, not {tuple(input_shape)}")
+        return Pair(copy.deepcopy(teacher.detector).to(torch.empty(0).device))
+
+    return build
