@@ -153,7 +153,7 @@ def patch_memory(
         width: factor on the patches that are kept; the backbone stays.
         backbone: torchvision's network whose features are compared.
         weights: its weights, a file (.safetensors, or a state dict by torch.save) or torchvision:NAME, as
-            torchvision:DEFAULT; unset, random ones. A file counts by its content.
+            torchvision:DEFAULT; unset, random ones. A file counts by its content, a name by itself.
         levels: whose features are compared, from 1, at a quarter of the image's side, to 3, at a sixteenth.
         patches: normal ones that are kept, at width 1.
         size: side to which images are resized first; unset, they stay as they are.

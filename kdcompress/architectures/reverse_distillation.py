@@ -159,7 +159,7 @@ def reverse_distillation(
         width: factor on the channels of bottleneck and decoder; the backbone stays.
         backbone: torchvision's network whose features are rebuilt.
         weights: its weights, a file (.safetensors, or a state dict by torch.save) or torchvision:NAME, as
-            torchvision:DEFAULT; unset, random ones. A file counts by its content.
+            torchvision:DEFAULT; unset, random ones. A file counts by its content, a name by itself.
         size: side to which images are resized first; unset, they stay as they are.
 
     Raises:

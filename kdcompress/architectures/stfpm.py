@@ -79,7 +79,7 @@ def stfpm(
         width: factor on the trained network's channels; the backbone stays.
         backbone: torchvision's network that is imitated, and the form of the one that does.
         weights: the backbone's weights, a file (.safetensors, or a state dict by torch.save) or torchvision:NAME, as
-            torchvision:DEFAULT; unset, random ones. A file counts by its content.
+            torchvision:DEFAULT; unset, random ones. A file counts by its content, a name by itself.
         size: side to which images are resized first; unset, they stay as they are.
 
     Raises:

@@ -106,3 +106,7 @@ def test_contrast_is_the_mean_of_both_halves_however_many_queries():
 
 def test_one_class_is_the_mean_distance():
     assert value("one_class", side(centre_distance=torch.tensor([1.0, 3.0]))) == 2
+
+
+def test_feature_distance_is_the_sum_over_levels_and_the_mean_over_samples():
+    assert value("feature_distance", side(feature_distance=torch.tensor([[1.0, 2.0], [3.0, 6.0]]))) == 6
