@@ -19,7 +19,7 @@ from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
 from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
-from kdcompress.engine.events import Event, LeftOut, Phase
+from kdcompress.engine.events import Event, LeftOut, Noted, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe, machine
 from kdcompress.errors import BundleError, InputError, RecipeError
@@ -86,6 +86,8 @@ def run(
         # Whoever held the lock may have done the work.
         if (done := _done(rundir)) is not None:
             return done
+        if data.notes:
+            observe("data", Noted(data.notes))
         if planned.left_out:
             observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
