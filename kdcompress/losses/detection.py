@@ -53,6 +53,13 @@ def one_class(own: Side, other: Side | None) -> Tensor:
     return own.outputs["centre_distance"].mean()
 
 
+@LOSSES.register("divergence")
+@loss(outputs=("divergence",))
+def divergence(own: Side, other: Side | None) -> Tensor:
+    """Divergence of the codes' distribution from its prior (Kingma and Welling, ICLR 2014, eq. 3)."""
+    return own.outputs["divergence"].mean()
+
+
 @LOSSES.register("contrast")
 @loss(outputs=("logit",))
 def contrast(own: Side, other: Side | None) -> Tensor:

@@ -13,7 +13,7 @@ from kdcompress.stage import SCHEDULES, Adam, Stage, Term, Update
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface
 
-OWN = ("reconstruction", "latent_consistency", "transformation", "one_class", "contrast")
+OWN = ("reconstruction", "divergence", "latent_consistency", "transformation", "one_class", "contrast")
 """What detectors of the families here learn without a teacher."""
 
 
