@@ -19,10 +19,11 @@ from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
 from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
-from kdcompress.engine.events import Event, LeftOut, Phase
+from kdcompress.engine.events import Event, LeftOut, Noted, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe, machine
 from kdcompress.errors import BundleError, InputError, RecipeError
+from kdcompress.evaluation.vetting import vetted
 from kdcompress.outcome import Scored
 from kdcompress.planning import Planned, plan
 from kdcompress.product import built
@@ -87,10 +88,14 @@ def run(
         # Whoever held the lock may have done the work.
         if (done := _done(rundir)) is not None:
             return done
+        if data.notes:
+            observe("data", Noted(data.notes))
         if planned.left_out:
             observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
         teacher, known = (given, {}) if given is not None else _trained_teacher(course, root, device)
+        if teacher is not None and (said := vetted(teacher.detector, data.validation, place)):
+            observe("student", Noted(said))
         return _distil(course, data, planned, teacher, known)
 
 

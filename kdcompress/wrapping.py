@@ -137,8 +137,10 @@ def _how(score: Any) -> Score | Callable[[Tensor, Outputs], Tensor]:  # noqa: AN
             raise InputError(f"wrap: score: one of {', '.join(kinds)} is expected, not {', '.join(map(str, score))}")
         kind, of = next(iter(score.items()))
         return kinds[kind](of)
-    if isinstance(score, str | Distance | Reconstruction) or callable(score):
+    if isinstance(score, str | Distance | Reconstruction):
         return score
+    if callable(score):
+        return lambda x, outputs: score(x, outputs)
     raise InputError(f"wrap: score: expected an output's name, a mapping or a function, not {score!r:.80}")
 
 

@@ -84,6 +84,7 @@ def test_imports_go_down_only(path):
         ("thop", {"profiling"}),
         ("fvcore", {"profiling"}),
         ("torchvision", {"data", "architectures"}),
+        ("pandas", {"data"}),
         ("rich", {"cli"}),
         ("pytest", {"contracts"}),
         ("matplotlib", {"reporting"}),

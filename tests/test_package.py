@@ -40,7 +40,8 @@ def test_pre_commit_runs_the_versions_of_the_test_extra():
 
 
 def test_what_is_imported_is_declared():
-    declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in lines("options", "install_requires")}
+    wanted = [*lines("options", "install_requires"), *lines("options.extras_require", "tables")]
+    declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in wanted}
     spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
     imports = set()
     for path in (ROOT / "kdcompress").rglob("*.py"):
@@ -49,6 +50,12 @@ def test_what_is_imported_is_declared():
         imports |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
     foreign = {name for name in imports if name not in sys.stdlib_module_names and name != "kdcompress"}
     assert {spelled.get(name, name).lower() for name in foreign} <= declared
+
+
+def test_other_extras_have_what_tables_need():
+    tables = set(lines("options.extras_require", "tables"))
+    assert tables
+    assert all(tables <= set(lines("options.extras_require", extra)) for extra in ("test", "all"))
 
 
 def test_the_agpl_counter_is_not_declared():

@@ -123,7 +123,8 @@ def test_the_recipe_as_written_stays():
         (
             {"data": {"name": "digit"}},
             "data.name: unknown data set 'digit'; did you mean 'digits'? "
-            "(allowed: adbench, cifar10, digits, fashion_mnist, folder, mnist, synthetic, table)",
+            "(allowed: adbench, cifar10, digits, fashion_mnist, folder, manifest, mnist, nab, series, synthetic, "
+            "table)",
         ),
         (
             {"data": {"name": "digits", "normal_class": 12}},

@@ -28,6 +28,14 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.mlp_ae:mlp_ae",
             "Autoencoder of dense layers, for tables; the score is the reconstruction error.",
         ),
+        "vae": Entry(
+            "kdcompress.architectures.vae:vae",
+            "Variational autoencoder of dense layers, for tables; the score is its negative evidence lower bound.",
+        ),
+        "conv1d_ae": Entry(
+            "kdcompress.architectures.conv1d_ae:conv1d_ae",
+            "Convolutional autoencoder for windows of a series; the score is the reconstruction error.",
+        ),
         "deep_svdd": Entry(
             "kdcompress.architectures.deep_svdd:deep_svdd",
             "One pass to a point; the score is its distance from a centre.",

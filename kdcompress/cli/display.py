@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Phase, Spilled, StageDone, Started
+from kdcompress.engine.events import Diverged, EpochDone, Event, LeftOut, Noted, Phase, Spilled, StageDone, Started
 from kdcompress.engine.events import Progress as At
 from kdcompress.reporting import numbers
 
@@ -32,6 +32,7 @@ class Display:
         self._silent = silent
         self._task: TaskID | None = None
         self._losses = ""
+        self._noted: set[str] = set()
 
     def __enter__(self) -> Display:
         if not self._progress.disable:
@@ -50,6 +51,12 @@ class Display:
         """Show what happens."""
         if isinstance(event, LeftOut):
             self._note(f"{arm}: left out: {'; '.join(event.terms)}")
+        elif isinstance(event, Noted):
+            # A teacher's own run is on the same data.
+            for text in event.notes:
+                if text not in self._noted:
+                    self._noted.add(text)
+                    self._note(text)
         elif isinstance(event, Spilled):
             sizes = numbers.size(event.bytes), numbers.size(event.left)
             self._note(f"{arm}: {event.what} take {sizes[0]}, more than the {sizes[1]} of memory left: kept in a file")

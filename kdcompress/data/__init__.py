@@ -23,14 +23,24 @@ DATASETS: Registry[Callable[..., OneClassData]] = Registry(
         "cifar10": Entry("kdcompress.data.vision:cifar10", "32x32 colour photographs: one class against the rest"),
         "folder": Entry(
             "kdcompress.data.folder:folder",
-            "Images in folders: train/good, test/good and test/<kind of defect>, as in MVTec AD",
+            "Images in folders: MVTec AD's train/good and test/<kind of defect>, or normal and anomaly",
+        ),
+        "manifest": Entry(
+            "kdcompress.data.manifest:manifest", "Images that a CSV file names: path and, if known, label and split"
+        ),
+        "series": Entry(
+            "kdcompress.data.series:series",
+            "Windows of a time series in a CSV file: [N, C, L], the earlier ones to learn from",
+        ),
+        "nab": Entry(
+            "kdcompress.data.nab:nab", "Windows of a series of NAB, the Numenta Anomaly Benchmark, with known causes"
         ),
         "table": Entry(
             "kdcompress.data.table:table",
-            "Rows of numbers in an NPZ file: ``X`` [N, D] and, if anomalies are known, ``y`` [N]",
+            "Rows of numbers: a CSV or Parquet file, or an NPZ file with ``X`` [N, D] and, if known, ``y`` [N]",
         ),
         "adbench": Entry(
-            "kdcompress.data.table:adbench",
+            "kdcompress.data.adbench:adbench",
             "A classical table of ADBench: half of the normals to learn from, all else for the test",
         ),
         "synthetic": Entry(

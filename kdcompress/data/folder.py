@@ -1,52 +1,57 @@
-"""Images in folders: MVTec AD's layout, with a user's own files."""
+"""Images in folders: MVTec AD's layout, or normals in one folder and anomalies in another, with a user's own files."""
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, TypeAlias
-
-import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from pydantic import Field
-from torch import Tensor
+from typing import Annotated
 
 from kdcompress.data import DATASETS
-from kdcompress.data.blank import blank
+from kdcompress.data.images import ENDINGS, OnBadImage, Side
+from kdcompress.data.listing import Listing, one_class
 from kdcompress.data.one_class import OneClassData
-from kdcompress.data.split import Share, hold_out, validation_size
+from kdcompress.data.split import Share
 from kdcompress.errors import DataError, near
-
-Side: TypeAlias = Annotated[int, Field(ge=8, le=256)]
-
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
-_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-_SHOWN = 3
+from kdcompress.signature import Later
 
 
 @DATASETS.register("folder")
-def folder(*, root: str, size: Side | None = None, validation: Share = 0.1) -> OneClassData:
-    """Images in folders: train/good, test/good and test/<kind of defect>, as in MVTec AD.
+def folder(
+    *,
+    root: str,
+    size: Side | None = None,
+    validation: Share = 0.1,
+    test: Annotated[Share, Later()] = 0.2,
+    on_bad_image: Annotated[OnBadImage, Later()] = "fail",
+) -> OneClassData:
+    """Images in folders: MVTec AD's train/good and test/<kind of defect>, or normal and anomaly.
 
-    uint8 [N, C, H, W] of 8-bit image files, C as they have it: 1 grey, 3 colour, 4 with transparency. What lies in
-    train/good is normal, less the share ``validation``; what lies in test/good is tested as normal, what lies in any
-    other folder below test as an anomaly. Without ``size`` all images have to be of one size.
+    uint8 [N, C, H, W], C as the files have it: 1 grey, 2 grey with transparency, 3 colour, 4 with transparency. 16-bit
+    grey becomes 8-bit by the range of the type, 0..65535 to 0..255; images are turned as their EXIF data say. What lies
+    in train/good is normal, less the share ``validation``; what lies in test/good is tested as normal, what lies in any
+    other folder below test as an anomaly. Where there is a folder normal and none named train, it is the other layout:
+    the share ``test`` of the images in normal is tested with all that are in anomaly, if there is such a folder.
+    Without ``size`` all images have to be of one size.
 
     Args:
-        root: the folder that train and test lie in, from the current folder.
+        root: the folder that train and test, or normal and anomaly, lie in, from the current folder.
         size: side of the square that every image is resized to (bilinear, antialiased); unset, none is resized.
         validation: share of the training normals that is held out.
+        test: share of the normals that is tested, where they lie in one folder.
+        on_bad_image: what is done about a file that cannot be read: fail, or skip it and say how many there were.
 
     Raises:
         DataError: A folder is missing or has no images, a file is no image that can be read, or the images differ
             in size or channels.
     """
     top = _existing(Path(root).expanduser(), "data.root")
+    one_place = (top / "normal").is_dir() and not (top / "train").exists()
+    listing = _normal_and_anomaly(top) if one_place else _train_and_test(top)
+    return one_class(
+        "folder", str(top), listing, size=size, test=test, validation=validation, on_bad_image=on_bad_image
+    )
+
+
+def _train_and_test(top: Path) -> Listing:
     normal = _images(_existing(top / "train" / "good", "the training normals' folder"))
     tested = _existing(top / "test", "the test folder")
     kinds = sorted(path for path in tested.iterdir() if path.is_dir())
@@ -54,15 +59,18 @@ def folder(*, root: str, size: Side | None = None, validation: Share = 0.1) -> O
         raise DataError(
             f"{tested}: no folder 'good' with the normal test images{near('good', [k.name for k in kinds])}"
         )
-    files = {kind: _images(kind) for kind in kinds}
-    count = validation_size("folder", len(normal), validation)
-    kept, held = hold_out(range(len(normal)), count, "data", "folder", "validation")
-    # In the order of the three parts, so that each is a slice: to pick from an array in a file would copy it.
-    ordered = [*(normal[one] for one in (*kept, *held)), *(file for kind in kinds for file in files[kind])]
-    images = _stacked(ordered, size)
-    train, validated, test = images.split([len(kept), len(held), len(ordered) - len(normal)])
-    labels = [int(kind.name != "good") for kind in kinds for _ in files[kind]]
-    return OneClassData("folder", None, train, validated, test, torch.tensor(labels, dtype=torch.int64))
+    of_kind = [(file, int(kind.name != "good")) for kind in kinds for file in _images(kind)]
+    labels = [0] * len(normal) + [label for _, label in of_kind]
+    return Listing([*normal, *(file for file, _ in of_kind)], labels, ["train"] * len(normal) + ["test"] * len(of_kind))
+
+
+def _normal_and_anomaly(top: Path) -> Listing:
+    normal, place = _images(top / "normal"), top / "anomaly"
+    others = [path.name for path in top.iterdir() if path.is_dir() and path.name != "normal"]
+    if not place.is_dir() and (guess := near("anomaly", others)):
+        raise DataError(f"{place}: not there{guess} (wanted below data.root: normal and, if any are known, anomaly)")
+    anomalous = _images(place) if place.is_dir() else []
+    return Listing([*normal, *anomalous], [0] * len(normal) + [1] * len(anomalous))
 
 
 def _existing(path: Path, what: str) -> Path:
@@ -70,66 +78,14 @@ def _existing(path: Path, what: str) -> Path:
         beside = sorted(one.name for one in path.parent.iterdir() if one.is_dir()) if path.parent.is_dir() else []
         raise DataError(
             f"{path}: {what} is not there{near(path.name, beside)} (wanted below data.root: train/good, test/good and "
-            "test/<kind of defect>)"
+            "test/<kind of defect>, or normal and anomaly)"
         )
     return path
 
 
 def _images(place: Path) -> list[Path]:
     """Return the image files of a folder and of those below it, in the order of their names."""
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
     if not found:
-        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(_ENDINGS)})")
+        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(ENDINGS)})")
     return found
-
-
-def _stacked(files: Sequence[Path], size: int | None) -> Tensor:
-    """Read images of one shape as uint8 [N, C, H, W]."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        # Pillow only warns of an image of suspiciously many pixels, and refuses one of twice as many. Set here and not
-        # in each thread: what is done with warnings is the whole process's.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        images = blank((len(files), *_read(files[0], size).shape))
-
-        def place(index: int) -> tuple[int, ...]:
-            # Put by its thread: images that wait for a disk slower than decoding would pile up in memory.
-            image = _read(files[index], size)
-            if image.shape == images.shape[1:]:
-                images[index] = torch.from_numpy(image.copy())
-            return image.shape
-
-        found = list(pool.map(place, range(len(files))))
-    shapes = Counter(found)
-    if len(shapes) > 1:
-        listed = "; ".join(
-            f"{n} of {_spelled(shape)}, e.g. {files[found.index(shape)]}" for shape, n in shapes.most_common(_SHOWN)
-        )
-        more = f"; and {len(shapes) - _SHOWN} shapes more" if len(shapes) > _SHOWN else ""
-        sizes, channels = {shape[1:] for shape in shapes}, {shape[0] for shape in shapes}
-        advice = ["set data.size, and all are resized to it"] if len(sizes) > 1 else []
-        advice += ["save all with the same channels"] if len(channels) > 1 else []
-        raise DataError(f"the images differ in shape: {listed}{more}: {' and '.join(advice)}")
-    return images
-
-
-def _spelled(shape: tuple[int, ...]) -> str:
-    return f"{shape[2]} x {shape[1]} pixels with {shape[0]} channel{'s' if shape[0] > 1 else ''}"
-
-
-def _read(file: Path, size: int | None) -> np.ndarray:
-    """Read one image as uint8 [C, H, W]."""
-    try:
-        with Image.open(file) as image:
-            mode = _MODES.get(image.mode)
-            if mode is None:
-                raise DataError(f"{file}: pixels of mode {image.mode} (allowed: 8-bit grey, colour, transparency)")
-            plain = image.convert(mode)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{file}: not an image, whatever its name says") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on damaged files
-        raise DataError(f"{file}: damaged: {error}") from error
-    if size is not None and plain.size != (size, size):
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)

@@ -16,6 +16,7 @@ class OneClassData:
     ``train`` and ``validation`` hold normals only, e.g. uint8 images [N, C, H, W]; ``test`` holds both kinds,
     told apart by ``labels`` [N] (0 normal, 1 anomaly). Nothing but the final evaluation reads the labels.
     ``normal_class`` says which problem of a set with several it is: the class that is normal, or a table's name.
+    ``notes`` tell the user what was left out or filled in; they are no part of the digest.
     """
 
     name: str
@@ -24,6 +25,7 @@ class OneClassData:
     validation: Tensor
     test: Tensor
     labels: Tensor
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -31,7 +33,7 @@ class OneClassData:
         return tuple(self.train.shape[1:])
 
     def digest(self) -> str:
-        """Return a hash of everything in here, so that results name the data that they come from."""
+        """Return a hash of all samples and labels, so that results name the data that they come from."""
         hasher = hashlib.sha256()
         for part in (self.train, self.validation, self.test, self.labels):
             hasher.update(f"{part.dtype}{tuple(part.shape)}".encode())

@@ -61,6 +61,13 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """What the user should know of the data or the teacher, said before training."""
+
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Spilled:
     """What a stage reads takes more ``bytes`` than are ``left`` of the memory given, and goes into a file."""
 
@@ -79,4 +86,4 @@ class Diverged:
     retry: int
 
 
-Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut | Spilled | Diverged
+Event: TypeAlias = Started | Progress | EpochDone | StageDone | Phase | LeftOut | Noted | Spilled | Diverged

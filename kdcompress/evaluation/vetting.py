@@ -21,14 +21,15 @@ def vetted(detector: Detector, normals: Tensor, device: torch.device | str = "cp
     """Return warnings about a teacher, by its scores of some held-out normals and of changed ones.
 
     Args:
-        detector: the teacher, on ``device``.
+        detector: the teacher; it is moved to ``device``.
         normals: raw held-out normals [N, ...]; no labels are read.
-        device: where it is.
+        device: where to compute.
 
     Raises:
         InputError: where its scores are not finite numbers, one for each sample, are all the same, or differ when it
             is asked again.
     """
+    detector.to(device)
     some = normals[:_SAMPLES]
     changed = queries.made(("noise", "shuffles", "uniform"), some, len(some), derive(0, "vetting"))
     both = torch.cat([some, changed])

@@ -39,6 +39,7 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_score", "One less the correlation of the two detectors' scores."
         ),
         "contrast": Entry(f"{_DETECTION}:contrast", "The detector tells normals from queries made of them."),
+        "divergence": Entry(f"{_DETECTION}:divergence", "Divergence of the codes' distribution from its prior."),
         "one_class": Entry(f"{_DETECTION}:one_class", "Distance of the normals from the detector's centre."),
         "feature_distance": Entry(
             f"{_DETECTION}:feature_distance",

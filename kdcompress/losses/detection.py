@@ -60,6 +60,13 @@ def feature_distance(own: Side, other: Side | None) -> Tensor:
     return own.outputs["feature_distance"].sum(1).mean()
 
 
+@LOSSES.register("divergence")
+@loss(outputs=("divergence",))
+def divergence(own: Side, other: Side | None) -> Tensor:
+    """Divergence of the codes' distribution from its prior (Kingma and Welling, ICLR 2014, eq. 3)."""
+    return own.outputs["divergence"].mean()
+
+
 @LOSSES.register("contrast")
 @loss(outputs=("logit",))
 def contrast(own: Side, other: Side | None) -> Tensor:

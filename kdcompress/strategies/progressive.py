@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage, Update
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import COMPARED, DistilWeights, OwnWeights, alone, projections, terms
+from kdcompress.strategies.updates import COMPARED, DistilWeights, OwnWeights, alone, inherent, projections, terms
 from kdcompress.types import Interface
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -89,9 +89,10 @@ def _updates(
     step: Step, student: Interface, teacher: Interface | None, own: OwnWeights, distil: DistilWeights
 ) -> tuple[Update, ...]:
     optimizer = Adam(step.learning_rate)
+    needed = inherent(student, own, "student")
     if teacher is None:
-        return alone("student", own, optimizer)
-    copied = terms(distil, "student")
+        return alone("student", own, optimizer, *needed)
+    copied = (*terms(distil, "student"), *needed)
     updates = (
         alone("student", own, optimizer, *copied) if step.gan else (Update(("student.detector",), copied, optimizer),)
     )
@@ -99,5 +100,5 @@ def _updates(
         updates = (replace(updates[0], parts=(*updates[0].parts, "projection")), *updates[1:])
     if step.teacher == "frozen":
         return updates
-    drawn = terms(distil, "teacher") if step.teacher_distils else ()
+    drawn = (*inherent(teacher, own, "teacher"), *(terms(distil, "teacher") if step.teacher_distils else ()))
     return (*updates, *alone("teacher", own, Adam(step.teacher_learning_rate), *drawn))

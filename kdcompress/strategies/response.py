@@ -13,7 +13,15 @@ from kdcompress.stage import SCHEDULES, Adam, Stage, Term, Update
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface
 
-OWN = ("reconstruction", "latent_consistency", "transformation", "one_class", "contrast", "feature_distance")
+OWN = (
+    "reconstruction",
+    "divergence",
+    "latent_consistency",
+    "transformation",
+    "one_class",
+    "contrast",
+    "feature_distance",
+)
 """What detectors of the families here learn without a teacher."""
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kdcompress.stage import SCHEDULES, Adam, Stage
 from kdcompress.strategies import STRATEGIES
-from kdcompress.strategies.updates import OwnWeights, alone
+from kdcompress.strategies.updates import OwnWeights, alone, inherent
 from kdcompress.types import Interface
 
 
@@ -39,5 +39,5 @@ def scratch(
         averaging: decay of a moving average of the weights, which replaces them at the end; unset for none.
         weights: of the detector's own losses.
     """
-    updates = alone("student", weights, Adam(learning_rate))
+    updates = alone("student", weights, Adam(learning_rate), *inherent(student, weights, "student"))
     return (Stage("scratch", epochs, batch_size, updates, SCHEDULES[schedule], averaging=averaging),)

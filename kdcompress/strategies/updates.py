@@ -54,6 +54,14 @@ def terms(weights: OwnWeights | DistilWeights, on: SideName) -> tuple[Term, ...]
     return tuple(Term(name, LOSSES[name], weight, on) for name, weight in vars(weights).items() if weight > 0)
 
 
+def inherent(side: Interface, weights: OwnWeights, on: SideName) -> tuple[Term, ...]:
+    """Return the terms without which a detector of a family is none: a VAE's divergence, weighted as what it codes."""
+    loss = LOSSES["divergence"]
+    if loss.missing(side, None) or weights.reconstruction == 0:
+        return ()
+    return (Term("divergence", loss, weights.reconstruction, on),)
+
+
 def alone(on: SideName, weights: OwnWeights, optimizer: Adam, *more: Term) -> tuple[Update, ...]:
     """Return the updates of a detector on its own losses, and ``more``, and of its critic."""
     return (

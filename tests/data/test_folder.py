@@ -1,3 +1,4 @@
+import shutil
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from kdcompress.__main__ import main
-from kdcompress.data import folder as module
+from kdcompress.data import images as module
 from kdcompress.data.folder import folder
 from kdcompress.data.split import hold_out
 from kdcompress.errors import DataError
@@ -105,9 +106,130 @@ def test_a_file_that_is_no_image_is_named(top, content, match):
     refused(top, rf"3\.png: {match}")
 
 
-def test_sixteen_bits_are_refused(top):
-    Image.fromarray(np.zeros((10, 12), dtype=np.uint16)).save(top / "train" / "good" / "3.png")
-    refused(top, r"3\.png: pixels of mode I;16 \(allowed: 8-bit")
+DEEP = np.linspace(0, 65_535, 120).astype(np.uint16).reshape(10, 12)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_sixteen_bits_are_scaled_by_the_range_of_the_type(top, ending):
+    (top / "test" / "bent" / "0.png").unlink()
+    Image.fromarray(DEEP).save(top / "test" / "bent" / f"0.{ending}")
+    found = folder(root=str(top)).test[0, 0].numpy()
+    assert found.tolist() == np.rint(DEEP / 65_535 * 255).tolist()
+
+
+def test_more_than_sixteen_bits_are_refused(top):
+    Image.fromarray(DEEP.astype(np.int32) * 2).save(top / "train" / "good" / "3.tif")
+    refused(top, r"3\.tif: pixels from 0 to 131070 \(allowed: 0 to 65535, 16 bits\)")
+    Image.fromarray(DEEP.astype(np.float32)).save(top / "train" / "good" / "3.tif")
+    refused(top, r"3\.tif: pixels of mode F \(allowed: 8-bit grey, colour, transparency; 16-bit grey\)")
+
+
+# As the eight values are defined: where the first row and the first column of what is stored belong.
+TURNS = [
+    lambda a: a,
+    np.fliplr,
+    lambda a: np.rot90(a, 2),
+    np.flipud,
+    np.transpose,
+    lambda a: np.rot90(a, -1),
+    lambda a: np.rot90(a, 2).T,
+    np.rot90,
+]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(("orientation", "turn"), list(enumerate(TURNS, 1)))
+def test_images_are_turned_as_their_exif_data_say(top, orientation, turn, deep):
+    pixels = DEEP[:, :10] if deep else np.random.default_rng(0).integers(0, 256, (10, 10), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for file in top.rglob("*.png"):
+        Image.fromarray(pixels).save(file)
+    Image.fromarray(pixels).save(top / "test" / "bent" / "0.png", exif=exif)
+    found = folder(root=str(top)).test[:2, 0].numpy()
+    assert found[0].tolist() == turn(found[1]).tolist()
+
+
+def test_grey_with_transparency_has_two_channels(top):
+    for index, file in enumerate(sorted(top.rglob("*.png"))):
+        grey = Image.fromarray(np.full((10, 12), index, np.uint8))
+        grey.putalpha(200)
+        grey.save(file)
+    data = folder(root=str(top))
+    assert data.input_shape == (2, 10, 12)
+    assert (data.train[:, 1] == 200).all()
+    assert (data.train[:, 0] < 200).all()
+
+
+def bad_files(top):
+    (top / "train" / "good" / "3.png").write_bytes(b"not an image")
+    whole = (top / "test" / "good" / "0.png").read_bytes()
+    (top / "test" / "good" / "0.png").write_bytes(whole[: len(whole) // 2])
+
+
+def test_bad_images_are_skipped_and_counted(top):
+    bad_files(top)
+    data = folder(root=str(top), on_bad_image="skip")
+    assert (len(data.train) + len(data.validation), data.labels.tolist()) == (9, [1, 0, 0, 1, 1])
+    (note,) = data.notes
+    assert "2 of 16 images are left out" in note
+    assert "3.png: not an image" in note
+    refused(top, r"3\.png: not an image")
+
+
+def test_what_is_skipped_does_not_change_the_others(top):
+    (top / "train" / "good" / "99.png").write_bytes(b"")
+    skipped = folder(root=str(top), on_bad_image="skip")
+    (top / "train" / "good" / "99.png").unlink()
+    clean = folder(root=str(top))
+    assert skipped.digest() == clean.digest()
+    assert not clean.notes
+
+
+def test_a_bomb_among_bad_images_is_skipped_and_nothing_but_bad_ones_is_refused(top, monkeypatch):
+    save(top / "train" / "good" / "99.png", size=(40, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    (note,) = folder(root=str(top), on_bad_image="skip").notes
+    assert "1 of 17 images are left out" in note
+    assert "larger than an image should be" in note
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    refused(top, "none of 17 images can be read: .*larger than", on_bad_image="skip")
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Twenty normals and five anomalies, each with a value of its own."""
+    for index in range(20):
+        save(tmp_path / "normal" / f"{index:02}.png", value=index)
+    for index in range(5):
+        save(tmp_path / "anomaly" / f"{index}.png", value=100 + index)
+    return tmp_path
+
+
+def test_normals_in_one_folder_are_parted(two, rows):
+    data = folder(root=str(two), test=0.25, validation=0.2)
+    assert (len(data.train), len(data.validation), data.labels.tolist()) == (12, 3, [0] * 5 + [1] * 5)
+    parts = [rows(part) for part in (data.train, data.validation, data.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 25
+    anomalies = rows(torch.stack([torch.from_numpy(save(two / "it.png", value=100 + i))[None] for i in range(5)]))
+    assert rows(data.test[data.labels == 1]) == anomalies
+
+
+def test_the_parts_do_not_depend_on_the_folders_place(two, tmp_path_factory):
+    other = tmp_path_factory.mktemp("z") / "a b" / "c"
+    shutil.copytree(two, other)
+    assert folder(root=str(two)).digest() == folder(root=str(other)).digest()
+
+
+def test_without_anomalies_normals_alone_are_tested(two):
+    shutil.rmtree(two / "anomaly")
+    assert folder(root=str(two)).labels.tolist() == [0] * 4
+    (two / "anomalies").mkdir()
+    refused(two, r"anomaly: not there; did you mean 'anomalies'\? \(wanted below data\.root: normal and")
+
+
+def test_both_layouts_are_named_where_neither_is_there(tmp_path):
+    refused(tmp_path, r"wanted below data\.root: train/good, .*, or normal and anomaly")
 
 
 def test_a_decompression_bomb_is_refused(top, monkeypatch):
@@ -152,7 +274,7 @@ def test_decoded_images_do_not_wait_in_memory_for_a_slow_disk(top, monkeypatch):
     monkeypatch.setattr(module, "_read", counted)
     monkeypatch.setattr(module, "blank", lambda _: Slow())
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    module._stacked(files, None)
+    module.stacked(files, None)
     assert most[0] <= 2 + 4 + 1, "more than threads"
     assert not waiting
 

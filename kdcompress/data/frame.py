@@ -1,0 +1,148 @@
+"""Tables with named columns, CSV or Parquet: every problem is said with its file, column and row."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdcompress.errors import DataError, near
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDINGS = (".csv", ".parquet")
+_SHOWN = 12
+
+
+def read_frame(path: Path, endings: tuple[str, ...] = ENDINGS) -> pd.DataFrame:
+    """Return the rows of a CSV file (UTF-8, commas, a header) or a Parquet file.
+
+    Raises:
+        DataError: The file is missing, is no such file, or has no rows.
+    """
+    if path.suffix.lower() not in endings:
+        raise DataError(f"{path}: unknown kind of file (allowed endings: {', '.join(endings)})")
+    if not path.is_file():
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{path}: no such file{near(path.name, beside)}")
+    header = _header(path) if path.suffix.lower() == ".csv" else None
+    frame = _parsed(path)
+    if not len(frame):
+        raise DataError(f"{path}: no rows in it")
+    frame.columns = header or [str(name) for name in frame.columns]
+    return frame
+
+
+def _header(path: Path) -> list[str]:
+    """Return the names of a CSV file's columns as they stand there: pandas renames what is named twice.
+
+    Raises:
+        DataError: The first row is no header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error) as error:
+        raise _damaged(path, error) from error
+    if not names:
+        raise DataError(f"{path}: empty; a header and rows are expected")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path}: two columns are named '{twice[0]}'")
+    if all(_number(name) for name in names):
+        raise DataError(f"{path}: the first row has numbers; a header with the columns' names is expected")
+    return names
+
+
+def _parsed(path: Path) -> Any:  # noqa: ANN401
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise DataError(f"{path}: reading it needs pandas ({error}); run: pip install 'kdcompress[tables]'") from error
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path, engine="pyarrow")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, index_col=False, encoding="utf-8-sig", low_memory=False)
+    except ImportError as error:
+        raise DataError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
+    except pd.errors.ParserWarning:
+        raise DataError(f"{path}: its rows have more fields than its header") from None
+    except (ValueError, OSError, TypeError) as error:  # pandas' and pyarrow's own are among these
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a {path.suffix[1:].upper()} file, or a damaged one: {error}")
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def cells(frame: pd.DataFrame, path: Path, name: str, option: str) -> Any:  # noqa: ANN401
+    """Return a column by the name that an option gives it.
+
+    Raises:
+        DataError: There is none.
+    """
+    if name not in frame.columns:
+        listed = ", ".join(frame.columns[:_SHOWN]) + (", ..." if len(frame.columns) > _SHOWN else "")
+        raise DataError(f"{path}: {option}: no column '{name}'{near(name, frame.columns)} (the columns: {listed})")
+    return frame[name]
+
+
+def numbers(frame: pd.DataFrame, path: Path, name: str) -> np.ndarray | None:
+    """Return a column as float64 [N], NaN where a value is missing; None where it has no number at all.
+
+    Raises:
+        DataError: Some of it are numbers, and some are not.
+    """
+    import pandas as pd
+
+    column = frame[name]
+    if column.dtype.kind in "mM":
+        return None
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    if column.dtype.kind == "O" or isinstance(column.dtype, pd.StringDtype):
+        filled = column.notna() & (column.astype(str).str.strip() != "")
+        found = pd.to_numeric(column.where(filled).astype(str).where(filled), errors="coerce")
+        text = np.flatnonzero((filled & found.isna()).to_numpy())
+        if len(text) == int(filled.sum()) and len(text):
+            return None
+        if len(text):
+            raise DataError(
+                f"{path}: column '{name}', row {text[0] + 1}: '{column.iloc[text[0]]}' is no number, as are "
+                f"{len(text) - 1} more of {len(column)} (allowed: numbers such as 1.5, empty cells; rows count from 1)"
+            )
+        column = found
+    values: np.ndarray = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
+
+
+def varying(values: np.ndarray, names: list[str], path: Path, advice: str) -> None:
+    """Refuse columns [N, D] without any value, and such that never vary.
+
+    Raises:
+        DataError: with the first of them, and the advice what to do.
+    """
+    present = ~np.isnan(values)
+    low = np.where(present, values, np.inf).min(0)
+    high = np.where(present, values, -np.inf).max(0)
+    still = [name for name, one, other in zip(names, low, high, strict=True) if one >= other]
+    if still:
+        listed = ", ".join(f"'{name}'" for name in still[:_SHOWN]) + (", ..." if len(still) > _SHOWN else "")
+        raise DataError(
+            f"{path}: column{'s' if len(still) > 1 else ''} {listed}: the same in all rows, or empty, so of no use; "
+            f"{advice}"
+        )

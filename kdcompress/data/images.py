@@ -1,0 +1,145 @@
+"""Image files as uint8 [N, C, H, W]: read safely, and only where all are alike."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from pydantic import Field
+from torch import Tensor
+
+from kdcompress.data.blank import blank
+from kdcompress.errors import DataError
+
+Side: TypeAlias = Annotated[int, Field(ge=8, le=256)]
+OnBadImage: TypeAlias = Literal["fail", "skip"]
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+_SHOWN = 3
+_ORIENTATION = 0x0112
+"""The number of EXIF's tag."""
+
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's names for grey images of more than 8 bits; that of 16-bit PNG files depends on its version."""
+
+
+def readable(files: Sequence[Path], on_bad_image: OnBadImage) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return which files to use, as a mask [N], and what to tell the user of the others.
+
+    Without ``skip`` all are to be used: what is bad fails when it is read for good.
+
+    Raises:
+        DataError: None of them can be read.
+    """
+    if on_bad_image == "fail":
+        return np.ones(len(files), bool), ()
+    with _strict(), ThreadPoolExecutor() as pool:
+        found = list(pool.map(_problem, files))
+    bad = [text for text in found if text]
+    if bad and len(bad) == len(files):
+        raise DataError(f"none of {len(files)} images can be read: {bad[0]}")
+    notes = (f"{len(bad)} of {len(files)} images are left out, for they cannot be read: {bad[0]}",) if bad else ()
+    return np.array([not text for text in found]), notes
+
+
+def stacked(files: Sequence[Path], size: int | None) -> Tensor:
+    """Read images of one shape as uint8 [N, C, H, W].
+
+    16-bit grey becomes 8-bit by the range of the type, 0..65535 to 0..255, rounded, so that one image is read alike in
+    any company; what has 12 of the 16 bits has to be stretched before. Images are turned as their EXIF data say.
+
+    Args:
+        files: one or more.
+        size: side of the square that every image is resized to (bilinear, antialiased); None for none.
+
+    Raises:
+        DataError: A file is no image that can be read, or the images differ in size or channels.
+    """
+    with _strict(), ThreadPoolExecutor() as pool:
+        images = blank((len(files), *_read(files[0], size).shape))
+
+        def place(index: int) -> tuple[int, ...]:
+            # Put by its thread: images that wait for a disk slower than decoding would pile up in memory.
+            image = _read(files[index], size)
+            if image.shape == images.shape[1:]:
+                images[index] = torch.from_numpy(image.copy())
+            return image.shape
+
+        found = list(pool.map(place, range(len(files))))
+    shapes = Counter(found)
+    if len(shapes) > 1:
+        raise _unlike(shapes, lambda shape: files[found.index(shape)])
+    return images
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Take Pillow's warnings of too many pixels for errors; from twice as many on it refuses by itself."""
+    with warnings.catch_warnings():
+        # Not set in each thread: what is done with warnings is the whole process's.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _problem(file: Path) -> str:
+    try:
+        _read(file, None)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _unlike(shapes: Counter[tuple[int, ...]], example: Callable[[tuple[int, ...]], Path]) -> DataError:
+    listed = "; ".join(f"{n} of {_spelled(shape)}, e.g. {example(shape)}" for shape, n in shapes.most_common(_SHOWN))
+    more = f"; and {len(shapes) - _SHOWN} shapes more" if len(shapes) > _SHOWN else ""
+    sizes, channels = {shape[1:] for shape in shapes}, {shape[0] for shape in shapes}
+    advice = ["set data.size, and all are resized to it"] if len(sizes) > 1 else []
+    advice += ["save all with the same channels"] if len(channels) > 1 else []
+    return DataError(f"the images differ in shape: {listed}{more}: {' and '.join(advice)}")
+
+
+def _spelled(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]} x {shape[1]} pixels with {shape[0]} channel{'s' if shape[0] > 1 else ''}"
+
+
+def _read(file: Path, size: int | None) -> np.ndarray:
+    """Read one image as uint8 [C, H, W]."""
+    try:
+        with Image.open(file) as opened:
+            image = _shallow(opened, file) if opened.mode in _DEEP else opened
+            mode = _MODES.get(image.mode)
+            if mode is None:
+                allowed = "8-bit grey, colour, transparency; 16-bit grey"
+                raise DataError(f"{file}: pixels of mode {image.mode} (allowed: {allowed})")
+            plain = ImageOps.exif_transpose(image).convert(mode)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{file}: not an image, whatever its name says") from error
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error) as error:  # Pillow's, on damaged files
+        raise DataError(f"{file}: damaged: {error}") from error
+    if size is not None and plain.size != (size, size):
+        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)
+
+
+def _shallow(image: Image.Image, file: Path) -> Image.Image:
+    """Return an image of 16 bits as one of 8, turned alike."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65_535:
+        raise DataError(f"{file}: pixels from {values.min()} to {values.max()} (allowed: 0 to 65535, 16 bits)")
+    plain = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if orientation := image.getexif().get(_ORIENTATION):
+        plain.getexif()[_ORIENTATION] = orientation
+    return plain
