@@ -118,7 +118,7 @@ def wrap(
     found = detector.eval().score(probes)
     if found.shape != (_PROBES,):
         raise InputError(f"wrap: {list(found.shape)} scores for {_PROBES} samples of shape {shape}")
-    name = f"wrapped-{_identity(module_or_callable, score, tapped(taps), preprocess, found)}"
+    name = f"wrapped-{_identity(module_or_callable, score, (shape, tapped(taps)), preprocess, found)}"
     teacher = Teacher(name, shape, detector)
     if name not in ARCHITECTURES:
         ARCHITECTURES.register(name, f"A wrapped {type(module_or_callable).__name__}.")(_builder(teacher))
@@ -151,12 +151,12 @@ def _probes(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(_PROBES, *shape, generator=generator)
 
 
-def _identity(thing: Any, score: Any, taps: object, preprocess: Any, found: Tensor) -> str:  # noqa: ANN401
+def _identity(thing: Any, score: Any, more: object, preprocess: Any, found: Tensor) -> str:  # noqa: ANN401
     """Return a hash of what a detector is: its weights, the code that can be seen, its scores of a few samples."""
     hasher = hashlib.sha256()
     for one in (thing, score, preprocess):
         hasher.update(_spelled(one).encode())
-    hasher.update(repr(taps).encode())
+    hasher.update(repr(more).encode())
     if isinstance(thing, nn.Module):
         for name, value in sorted(thing.state_dict().items()):
             hasher.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())

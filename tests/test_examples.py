@@ -89,6 +89,18 @@ def test_together_they_distil_what_is_not_in_the_package(tmp_path, capsys, monke
     assert taught["after the teacher"] == {"student.distil_huber"}
 
 
+@pytest.mark.usefixtures("clean")
+def test_a_network_of_ones_own_is_distilled_as_it_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    recipe, plugin = EXAMPLES / "own_network.yaml", EXAMPLES / "own_network.py"
+    command = ["distill", str(recipe), "--plugin", str(plugin), "--out", str(tmp_path), "--json"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--set", "strategy.epochs=1"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["compression"]["macs"] > 25
+    assert result["teacher"]["params"] == 32 * (9 + 1) + 32 * (32 * 9 + 1) + 32 * 16 + 1
+
+
 def test_the_recipe_of_the_examples_wants_its_plug_ins(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["check", str(EXAMPLES / "recipe.yaml")])

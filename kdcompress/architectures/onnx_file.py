@@ -91,9 +91,10 @@ class OnnxModel(Detector):
                 self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common class
                 reason = str(error).partition("\n")[0]
-                raise InputError(
-                    f"{self.file.file or 'the ONNX model'}: onnxruntime cannot load it: {reason}"
-                ) from None
+                # A bundle holds one file, and what lies beside it could be anywhere.
+                hint = " (its weights lie in a file beside it: export it with external_data=False)"
+                said = f"onnxruntime cannot load it: {reason[:200]}{hint if 'xternal data' in reason else ''}"
+                raise InputError(f"{self.file.file or 'the ONNX model'}: {said}") from None
             self._check()
         return self.session
 

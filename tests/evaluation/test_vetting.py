@@ -1,0 +1,52 @@
+"""What is wrong with a teacher is said before anything is trained."""
+
+import pytest
+import torch
+
+from kdcompress.errors import InputError
+from kdcompress.evaluation.vetting import vetted
+from kdcompress.types import Detector
+
+NORMALS = 10 + torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Scored(Detector):
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def prepare(self, raw):
+        return raw
+
+    def forward(self, x):
+        return {}
+
+    def score_outputs(self, x, outputs):
+        return self.of(x)
+
+
+def distance(x):
+    return (x - 10).square().sum(1)
+
+
+def test_a_teacher_that_knows_normals_from_changed_ones_is_fine():
+    assert vetted(Scored(distance), NORMALS) == ()
+
+
+def test_a_score_the_other_way_round_is_a_warning():
+    (said,) = vetted(Scored(lambda x: -distance(x)), NORMALS)
+    assert "higher should be more anomalous" in said
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (lambda x: torch.full((len(x),), 3.0), "all its scores are 3"),
+        (lambda x: torch.rand(len(x)), "has to be deterministic"),
+        (lambda x: distance(x) / 0, "teacher: .*(NaN|infinite|finite)"),
+        (lambda x: x, r"teacher: Scored\.score returned"),
+    ],
+)
+def test_what_cannot_teach_is_refused(of, said):
+    with pytest.raises(InputError, match=said):
+        vetted(Scored(of), NORMALS)
