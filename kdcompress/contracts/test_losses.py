@@ -18,6 +18,7 @@ def side(loss, seed, count=6):
     vectors = dict.fromkeys((*VECTORS, *loss.outputs, *loss.shared))
     outputs = {name: torch.randn(count, 5, requires_grad=True) for name in vectors}
     outputs |= {name: torch.rand(count, requires_grad=True) for name in NUMBERS if name in outputs}
+    outputs |= {name: torch.randn(count, 3, 3, 5, requires_grad=True) for name in ("features",) if name in outputs}
     outputs["reconstruction"] = torch.randn(count, 1, 4, 4, requires_grad=True)
     outputs["logits"] = torch.randn(count, 4, 4, requires_grad=True)
     critic = {name: torch.randn(count, requires_grad=True) for name in ("real_logit", "fake_logit")}
