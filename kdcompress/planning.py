@@ -67,7 +67,8 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     alone, _ = _stages(recipe.strategy, student, None)
     for stage in taught:
         if said := queries.unfit(stage.queries, data.input_shape):
-            raise InputError(f"strategy.queries: {said}")
+            place = "strategy." if len(taught) == 1 else f"strategy: stage '{stage.name}': "
+            raise InputError(f"{place}queries: {said}")
     if pair.detector.fitted and not any("student" in stage.calibrated for stage in taught):
         assert recipe.strategy is not None, "a resolved recipe has a strategy"
         what = f"score '{options['score']}'" if "score" in options else "score"

@@ -94,8 +94,14 @@ def _options(where: str, build: Callable[..., Any]) -> tuple[Schema, Schema]:
     for name, part in own["properties"].items():
         if texts.get(name):
             part["description"] = texts[name]
-    inner = {f"{where}.{name}": part for name, part in own.pop("$defs", {}).items()}
+    inner = {f"{where}.{name}": _named(part) for name, part in own.pop("$defs", {}).items()}
     return own, inner
+
+
+def _named(part: Schema) -> Schema:
+    """Return the definition of a thing's place for a record that says that it is one by name."""
+    kind = part.get("x-registry")
+    return {"$ref": f"#/$defs/{kind}", "required": ["name"]} if kind is not None else part
 
 
 def _tidy(part: Any) -> Any:  # noqa: ANN401

@@ -283,6 +283,9 @@ def _spelled(hint: Any) -> str:  # noqa: ANN401
         return f"list of {_spelled(typing.get_args(hint)[0])}"
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return "{" + ", ".join(field.name for field in dataclasses.fields(hint)) + "}"
+    if isinstance(hint, type) and issubclass(hint, pydantic.BaseModel):
+        more = ["..."] if hint.model_config.get("extra") == "allow" else []
+        return "{" + ", ".join([*hint.model_fields, *more]) + "}"
     return getattr(hint, "__name__", str(hint))
 
 

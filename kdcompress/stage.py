@@ -132,7 +132,7 @@ class Update:
 class Projection:
     """A learned linear map of one student output's last dimension to the teacher's; never counted, never exported.
 
-    Several students that train as one have a copy each, over outputs [N, K, Z].
+    Several students that train as one have a copy each, over outputs [N, K, ..., Z].
     """
 
     output: str
@@ -202,6 +202,12 @@ def _fed_stage(stage: Stage, sides: Mapping[str, Interface | None], left_out: li
             if part not in (*known, "projection"):
                 raise InputError(
                     f"strategy: stage '{stage.name}' trains an {unknown('part', part, (*known, 'projection'))}"
+                )
+            name, _, of = part.partition(".")
+            side = sides.get(name)
+            if of == "detector" and side is not None and not side.trainable:
+                raise InputError(
+                    f"strategy: stage '{stage.name}' trains {part}, which has no weights to train (made by: fitted)"
                 )
         terms = []
         for term in update.terms:

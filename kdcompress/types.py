@@ -15,8 +15,12 @@ from torch import Tensor, nn
 Outputs: TypeAlias = Mapping[str, Tensor]
 """Named results of one forward pass, e.g. ``"reconstruction"`` [N, C, H, W], ``"latent"`` [N, Z].
 
-Their shapes are the same at every width, but for ``"features"`` [N, ..., C], which are inner ones.
+Their shapes are the same at every width, but for ``"features"`` [N, ..., C], which are inner ones; an inner map of an
+image is [N, H, W, C].
 """
+
+FEATURES = "features"
+"""The one output that is an inner one: its channels come last, and their number goes with the width."""
 
 SCORE = "score"
 """What terms call a detector's score [N]: all offer it beside their outputs, and none may have one so named."""
@@ -51,6 +55,14 @@ class Detector(nn.Module):
         """Return the named outputs for prepared input."""
         raise NotImplementedError
 
+    def scored(self, x: Tensor) -> Outputs:
+        """Return the outputs that the score is made of, for prepared input.
+
+        They are those of `forward`, unless some are there for training alone and would take memory in use.
+        """
+        outputs: Outputs = self(x)
+        return outputs
+
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the anomaly score [N] of prepared input from its outputs."""
         raise NotImplementedError
@@ -69,7 +81,7 @@ class Detector(nn.Module):
         """
         with torch.no_grad():
             x = self.prepare(torch.as_tensor(raw))
-            return self.score_outputs(x, self(x))
+            return self.score_outputs(x, self.scored(x))
 
 
 class Critic(nn.Module):
@@ -109,10 +121,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Interface:
-    """The shapes of what one side offers, without the batch dimension: what a strategy plans with."""
+    """The shapes of what one side offers, without the batch dimension: what a strategy plans with.
+
+    ``trainable`` says whether its detector has weights that a step can move.
+    """
 
     outputs: Mapping[str, tuple[int, ...]]
     critic: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    trainable: bool = True
 
 
 def interface(pair: Pair, raw: Tensor) -> Interface:
@@ -131,4 +147,5 @@ def interface(pair: Pair, raw: Tensor) -> Interface:
     return Interface(
         outputs={SCORE: (), **{name: tuple(value.shape[1:]) for name, value in outputs.items()}},
         critic={name: tuple(value.shape[1:]) for name, value in critic.items()},
+        trainable=any(True for _ in pair.detector.parameters()),
     )

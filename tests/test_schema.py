@@ -74,6 +74,7 @@ def test_a_resolved_recipe_is_valid(validator, name):
         DIGITS,
         {**DIGITS, "teacher": {"recipe": "teacher-digits", "strategy": {"epochs": 3}}},
         {**DIGITS, "teacher": {"bundle": "big.safetensors"}},
+        {**DIGITS, "strategy": {"name": "sequence", "steps": [{"name": "hint", "epochs": 3}, {"name": "response"}]}},
         {**DIGITS, "plugins": ["a.py", {"file": "b.py", "sha256": "0" * 64}]},
         {**DIGITS, "student": {"name": "conv_ae", "params": 1000, "norm": "none"}},
     ],
@@ -103,6 +104,9 @@ def test_what_a_recipe_may_say_is_valid(validator, plain):
         ("strategy.steps", [], "should be non-empty"),
         ("strategy", {"epochs": 3}, "'name' is a required property"),
         ("engine.precision", "fp16", "'fp16' is not one of"),
+        ("strategy", {"name": "sequence", "steps": [{"name": "hnt"}]}, "'hnt' is not one of"),
+        ("strategy", {"name": "sequence", "steps": [{"epochs": 3}]}, "'name' is a required property"),
+        ("strategy", {"name": "sequence", "steps": [{"name": "hint", "epoch": 3}]}, "'epoch' was unexpected"),
         ("plugins", ["x.py", 3], "3 is not valid"),
         ("teacher", {}, "is not valid under any"),
     ],
@@ -127,7 +131,7 @@ def test_every_option_of_every_thing_is_in_it_with_default_and_description():
             required = {option.name for option in offered if option.default == "required"}
             assert required == set(found[f"{place}.{name}"].get("required", ())) - {"name"}
             given = {key: {"sha256": "0" * 64, "bytes": 1} if key == "file" else "x" for key in required}
-                whole = signature.model_of(registry[name]).model_validate(given)
+            whole = signature.model_of(registry[name]).model_validate(given)
             defaults = whole.model_dump(mode="json")
             assert set(options) >= set(defaults)
             for option in offered:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kdcompress.architectures.grouped import RULES, Rule
 from kdcompress.errors import InputError
-from kdcompress.types import Critic, Detector, Outputs, Pair
+from kdcompress.types import FEATURES, Critic, Detector, Outputs, Pair
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -52,7 +52,7 @@ class _BatchedCritic(Critic):
         self.inner, self.count, self.shared_data = inner, count, shared_data
 
     def forward(self, x: Tensor, outputs: Outputs) -> Outputs:
-        beside = {name: value.flatten(1, 2) if value.ndim > 2 else value.flatten() for name, value in outputs.items()}
+        beside = {name: _together(name, value) for name, value in outputs.items()}
         return _apart(self.inner(_beside(x, self.count, self.shared_data), beside), self.count)
 
 
@@ -63,10 +63,22 @@ def _beside(x: Tensor, count: int, shared: bool) -> Tensor:
 
 def _apart(outputs: Outputs, count: int) -> dict[str, Tensor]:
     """Give the students a dimension: [N, K * C, ...] to [N, K, C, ...], and one number a sample, [N * K], to [N, K]."""
-    return {
-        name: value.unflatten(1, (count, -1)) if value.ndim > 1 else value.unflatten(0, (-1, count))
-        for name, value in outputs.items()
-    }
+
+    def apart(name: str, value: Tensor) -> Tensor:
+        if name == FEATURES:
+            found: Tensor = value.unflatten(-1, (count, -1)).movedim(-2, 1)
+        else:
+            found = value.unflatten(1, (count, -1)) if value.ndim > 1 else value.unflatten(0, (-1, count))
+        return found
+
+    return {name: apart(name, value) for name, value in outputs.items()}
+
+
+def _together(name: str, value: Tensor) -> Tensor:
+    """Take the students' dimension away again."""
+    if name == FEATURES:
+        return value.movedim(1, -2).flatten(-2)
+    return value.flatten(1, 2) if value.ndim > 2 else value.flatten()
 
 
 def batch(pairs: Sequence[Pair], raw: Tensor, *, shared_data: bool = True) -> Pair:

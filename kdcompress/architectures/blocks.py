@@ -96,6 +96,17 @@ def encoder(channels: Sequence[int], innermost: Size, latent: int, norm: Norm) -
     return nn.Sequential(*down(channels, norm), nn.Conv2d(channels[-1], latent, innermost), nn.Flatten())
 
 
+def with_features(network: nn.Sequential, last: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a network makes of images, and, as [N, H, W, C], the map that its last layers make it of."""
+    layers = list(network)
+    for layer in layers[:-last]:
+        x = layer(x)
+    features = x.permute(0, 2, 3, 1)
+    for layer in layers[-last:]:
+        x = layer(x)
+    return x, features
+
+
 def pooled(channels: Sequence[int], size: int, *, bias: bool = True) -> nn.Sequential:
     """Return image [N, C, H, W] to [N, size]: strided convolutions, four pools of what is left, a dense layer."""
     layers: list[nn.Module] = []

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import Norm, Size, decoder, encoder, image_of, prepared, shape_of
+from kdcompress.architectures.blocks import Norm, Size, decoder, encoder, image_of, prepared, shape_of, with_features
 from kdcompress.types import Detector, Outputs, Pair
 
 
@@ -26,8 +26,18 @@ class ConvAe(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``latent`` [N, Z] and ``reconstruction`` [N, C, H, W] in [-1, 1]."""
-        latent = self.encoder(x)
+        """Return ``latent`` [N, Z], ``reconstruction`` [N, C, H, W] in [-1, 1] and ``features`` [N, H, W, C].
+
+        The features are the encoder's innermost map.
+        """
+        latent, features = with_features(self.encoder, 2, x)
+        return {**self._from(latent), "features": features}
+
+    def scored(self, x: Tensor) -> Outputs:
+        """Return what `forward` does, without the features."""
+        return self._from(self.encoder(x))
+
+    def _from(self, latent: Tensor) -> dict[str, Tensor]:
         return {"latent": latent, "reconstruction": self.decoder(latent)}
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:

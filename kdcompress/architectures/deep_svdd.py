@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import image_of, ladder, pooled, prepared, scaled
+from kdcompress.architectures.blocks import image_of, ladder, pooled, prepared, scaled, with_features
 from kdcompress.architectures.rows import RowDetector, dense, row_size
 from kdcompress.types import Detector, Outputs, Pair
 
@@ -73,9 +73,12 @@ class _ImageSvdd(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``latent`` [N, Z] and its ``centre_distance`` [N], that from the centre."""
-        latent = self.network(x)
-        return {"latent": latent, "centre_distance": self.sphere(latent)}
+        """Return ``latent`` [N, Z] and its ``centre_distance`` [N], that from the centre.
+
+        ``features`` [N, H, W, C] are the innermost map.
+        """
+        latent, features = with_features(self.network, 3, x)
+        return {"latent": latent, "centre_distance": self.sphere(latent), "features": features}
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:
         """Put the centre where the untrained network takes normals in the mean."""

@@ -10,7 +10,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import Norm, Size, decoder, down, encoder, image_of, prepared, shape_of
+from kdcompress.architectures.blocks import (
+    Norm,
+    Size,
+    decoder,
+    down,
+    encoder,
+    image_of,
+    prepared,
+    shape_of,
+    with_features,
+)
 from kdcompress.architectures.whitening import canonical, covariance, inverse_root
 from kdcompress.signature import Later
 from kdcompress.types import Critic, Detector, Outputs, Pair
@@ -41,8 +51,18 @@ class EdeGan(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``latent``, ``latent_of_reconstruction`` [N, Z] and ``reconstruction`` [N, C, H, W] in [-1, 1]."""
-        latent = self.encoder(x)
+        """Return ``latent``, ``latent_of_reconstruction`` [N, Z] and ``reconstruction`` [N, C, H, W] in [-1, 1].
+
+        ``features`` [N, H, W, C] are the first encoder's innermost map.
+        """
+        latent, features = with_features(self.encoder, 2, x)
+        return {**self._from(latent), "features": features}
+
+    def scored(self, x: Tensor) -> Outputs:
+        """Return what `forward` does, without the features."""
+        return self._from(self.encoder(x))
+
+    def _from(self, latent: Tensor) -> dict[str, Tensor]:
         reconstruction = self.decoder(latent)
         return {
             "latent": latent,

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import image_of, ladder, pooled, prepared, scaled
+from kdcompress.architectures.blocks import image_of, ladder, pooled, prepared, scaled, with_features
 from kdcompress.architectures.rows import RowDetector, dense, row_size
 from kdcompress.types import Detector, Outputs, Pair
 
@@ -42,8 +42,9 @@ class _ImageScore(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the ``logit`` [N] of an anomaly."""
-        return {"logit": self.network(x).squeeze(1)}
+        """Return the ``logit`` [N] of an anomaly, and as ``features`` [N, H, W, C] the innermost map."""
+        logit, features = with_features(self.network, 3, x)
+        return {"logit": logit.squeeze(1), "features": features}
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the logit."""

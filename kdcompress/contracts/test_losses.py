@@ -20,6 +20,7 @@ def side(loss, seed, count=6):
     outputs |= {name: torch.rand(count, requires_grad=True) for name in NUMBERS if name in outputs}
     if "feature_distance" in outputs:
         outputs["feature_distance"] = torch.rand(count, 3, requires_grad=True)
+    outputs |= {name: torch.randn(count, 3, 3, 5, requires_grad=True) for name in ("features",) if name in outputs}
     outputs["reconstruction"] = torch.randn(count, 1, 4, 4, requires_grad=True)
     outputs["logits"] = torch.randn(count, 4, 4, requires_grad=True)
     critic = {name: torch.randn(count, requires_grad=True) for name in ("real_logit", "fake_logit")}

@@ -17,7 +17,7 @@ EVERYTHING = Interface(
         "reconstruction": (1, 4, 4),
         "latent_of_reconstruction": (8,),
         "logits": (4, 4),
-        "features": (4, 6),
+        "features": (4, 4, 6),
     },
     {"real_logit": (), "fake_logit": (), "real_features": (2,), "fake_features": (2,)},
 )

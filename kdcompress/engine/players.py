@@ -17,7 +17,7 @@ _CHUNK = 256
 
 
 class _Copies(nn.Module):
-    """A linear map for each of several students, [N, K, from] to [N, K, to]."""
+    """A linear map for each of several students, [N, K, ..., from] to [N, K, ..., to]."""
 
     def __init__(self, ones: Sequence[nn.Linear]) -> None:
         super().__init__()
@@ -25,7 +25,10 @@ class _Copies(nn.Module):
         self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in ones]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1) + self.bias
+        rows = x.transpose(0, 1)
+        mapped = torch.bmm(rows.flatten(1, -2), self.weight.transpose(1, 2)).unflatten(1, rows.shape[1:-1])
+        found: Tensor = mapped.transpose(0, 1) + self.bias.view(len(self.bias), *[1] * (x.ndim - 3), -1)
+        return found
 
 
 class Projections(nn.Module):

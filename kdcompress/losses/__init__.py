@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _DETECTION = "kdcompress.losses.detection"
 _DISTILLATION = "kdcompress.losses.distillation"
 _CLASSIFICATION = "kdcompress.losses.classification"
+_RELATIONS = "kdcompress.losses.relations"
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
@@ -52,5 +53,15 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_features", "L2 between the two detectors' inner features, by channel."
         ),
         "distil_logits": Entry(f"{_CLASSIFICATION}:distil_logits", "Divergence of the two detectors' softened logits."),
+        "distil_attention": Entry(
+            f"{_DISTILLATION}:distil_attention", "Squared distance of where the two detectors' inner maps are active."
+        ),
+        "distil_distances": Entry(
+            f"{_RELATIONS}:distil_distances", "Huber's loss of the distances between samples, in units of their mean."
+        ),
+        "distil_angles": Entry(f"{_RELATIONS}:distil_angles", "Huber's loss of the angles that three samples make."),
+        "distil_similarity": Entry(
+            f"{_RELATIONS}:distil_similarity", "Squared distance of the products between each sample and all others."
+        ),
     },
 )

@@ -1,4 +1,4 @@
-"""What a detector learns from another: the terms of P-KDGAN's K_l (Zhang, Chen, Sun, IJCAI 2020).
+"""What a detector learns from another, sample by sample: P-KDGAN's K_l (Zhang, Chen, Sun, IJCAI 2020), and others.
 
 Each compares the two sides' outputs after the stage's projections. The side that a term is not on has no gradient from
 it: an update differentiates its own parts only.
@@ -45,12 +45,36 @@ def distil_latent_of_reconstruction(own: Side, other: Side | None) -> Tensor:
 def distil_features(own: Side, other: Side | None) -> Tensor:
     """L2 between the two detectors' inner features [N, ..., C], each channel in units of the other side's spread.
 
-    The hint of Romero et al. (FitNets, ICLR 2015). A channel that hardly varies counts no more than its share.
+    The hint of Romero et al. (FitNets, ICLR 2015). A channel that hardly varies counts no more than its share. Maps
+    [N, H, W, C] of two sizes are averaged to the smaller one first.
     """
-    mine, theirs = own.aligned["features"], _other(other).aligned["features"]
+    mine, theirs = _of_one_size(own.aligned["features"], _other(other).aligned["features"])
     variance = theirs.flatten(0, -2).var(0, correction=0)
     spread = torch.maximum(variance, 1e-3 * variance.mean()).clamp(min=torch.finfo(variance.dtype).tiny)
     return ((mine - theirs).square() / spread).mean()
+
+
+@LOSSES.register("distil_attention")
+@loss(shared=("features",))
+def distil_attention(own: Side, other: Side | None) -> Tensor:
+    """Squared distance of the two detectors' attention maps, each of unit length, in [0, 2].
+
+    Attention (Zagoruyko and Komodakis, ICLR 2017) is where in an inner map [N, H, W, C] the squares are, mean over
+    channels. Of two sizes, both are averaged to the smaller one.
+    """
+    maps = _of_one_size(*(side.aligned["features"].square().mean(-1, keepdim=True) for side in (own, _other(other))))
+    mine, theirs = (F.normalize(one.flatten(1)) for one in maps)
+    return (mine - theirs).square().sum(1).mean()
+
+
+def _of_one_size(mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return maps [N, H, W, C] of the smaller of two heights and widths; what is of one size is left as it is."""
+    if mine.shape[1:-1] == theirs.shape[1:-1]:
+        return mine, theirs
+    (high, wide), (other_high, other_wide) = mine.shape[1:-1], theirs.shape[1:-1]
+    size = (min(high, other_high), min(wide, other_wide))
+    mine, theirs = (F.adaptive_avg_pool2d(one.movedim(-1, 1), size).movedim(1, -1) for one in (mine, theirs))
+    return mine, theirs
 
 
 @LOSSES.register("distil_score")

@@ -43,6 +43,34 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.response:response",
             "Learn a frozen teacher's scores: the one thing that every teacher has.",
         ),
+        "reconstruction": Entry(
+            "kdcompress.strategies.reconstruction:reconstruction",
+            "Learn a frozen teacher's reconstructions, of normals and of queries.",
+        ),
+        "latent": Entry(
+            "kdcompress.strategies.latent:latent",
+            "Learn a frozen teacher's latents, through a linear map where the sizes differ.",
+        ),
+        "hint": Entry(
+            "kdcompress.strategies.hint:hint",
+            "Learn a frozen teacher's inner features and latents, through linear maps where the sizes differ.",
+        ),
+        "attention": Entry(
+            "kdcompress.strategies.attention:attention",
+            "Learn where in an image a frozen teacher's inner map is active.",
+        ),
+        "relational": Entry(
+            "kdcompress.strategies.relational:relational",
+            "Learn the distances and angles between samples, as a frozen teacher's latents or features have them.",
+        ),
+        "similarity": Entry(
+            "kdcompress.strategies.similarity:similarity",
+            "Learn which samples of a batch are alike, as a frozen teacher's latents or features have it.",
+        ),
+        "sequence": Entry(
+            "kdcompress.strategies.sequence:sequence",
+            "Strategies one after another, e.g. a hint and then the scores.",
+        ),
         "fitted": Entry(
             "kdcompress.strategies.fitted:fitted",
             "Fit a detector that has nothing to train, such as a forest or a memory of normals.",

@@ -9,6 +9,7 @@ from pydantic import Field
 from kdcompress.errors import InputError
 from kdcompress.losses import LOSSES
 from kdcompress.losses.classification import softened
+from kdcompress.queries import Query
 from kdcompress.signature import Later
 from kdcompress.stage import SCHEDULES, Adam, Projection, Stage, Term, Update
 from kdcompress.strategies import STRATEGIES
@@ -32,6 +33,8 @@ def logits(
     weight: Annotated[float, Field(ge=0)] = 1.0,
     distil_weight: Annotated[float, Field(ge=0)] = 1.0,
     hint_weight: Annotated[float, Field(ge=0), Later()] = 0.0,
+    queries: Annotated[tuple[Query, ...], Later()] = (),
+    query_share: Annotated[float, Field(gt=0, le=100), Later()] = 1.0,
 ) -> tuple[Stage, ...]:
     """Learn which transformation was applied, and from a frozen teacher's logits.
 
@@ -39,7 +42,8 @@ def logits(
     a hint (Romero et al., 2015): the teacher's last features, which the student's predict by a linear map. Without a
     teacher, the cross-entropy alone: this is how such teachers and controls are made. The teacher answers once, for
     each image as it is, also where the student sees it jittered or mirrored. A score that has more to fit than weights
-    is fitted to the training normals in the end (`Detector.calibrate`).
+    is fitted to the training normals in the end (`Detector.calibrate`). ``queries`` are what the teacher is asked
+    beside the normals; the right answers are learned on normals alone, or the score would know queries too.
 
     Args:
         student: the detector to train.
@@ -47,12 +51,14 @@ def logits(
         epochs: passes over the training normals.
         learning_rate: Adam's, at the start.
         schedule: how the learning rate falls.
-        batch_size: samples of one step; each is as many passes as the detector has transformations.
+        batch_size: normals of one step; each is as many passes as the detector has transformations.
         averaging: decay of a moving average of the weights, which replaces them at the end; unset for none.
         temperature: T, by which both sides' logits are divided.
         weight: of the cross-entropy.
         distil_weight: of the divergence.
         hint_weight: of the distance between the two sides' features.
+        queries: kinds of input beside the normals: noise, mixes, shuffles, uniform; for images also pasted and turns.
+        query_share: queries for each normal.
 
     Raises:
         InputError: where the two sides tell other transformations apart, or nothing would be learned from the teacher.
@@ -65,8 +71,8 @@ def logits(
     maps: tuple[Projection, ...] = ()
     if teacher is not None:
         every = (
-            Term("distil_logits", softened(temperature), distil_weight),
-            Term("distil_features", LOSSES["distil_features"], hint_weight),
+            Term("distil_logits", softened(temperature), distil_weight, inputs="both"),
+            Term("distil_features", LOSSES["distil_features"], hint_weight, inputs="both"),
         )
         copied = tuple(term for term in every if term.weight > 0)
         if not copied:
@@ -88,5 +94,7 @@ def logits(
             projections=maps,
             averaging=averaging,
             calibrated=("student",),
+            queries=queries if copied else (),
+            query_share=query_share,
         ),
     )

@@ -11,7 +11,18 @@ from pydantic import Field
 from kdcompress.errors import InputError
 from kdcompress.losses import LOSSES
 from kdcompress.stage import Adam, Projection, SideName, Term, Update
-from kdcompress.types import Interface
+from kdcompress.types import FEATURES, Interface
+
+OWN = (
+    "reconstruction",
+    "divergence",
+    "latent_consistency",
+    "transformation",
+    "one_class",
+    "contrast",
+    "feature_distance",
+)
+"""What detectors of the families here learn without a teacher and without a critic."""
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -70,8 +81,16 @@ def alone(on: SideName, weights: OwnWeights, optimizer: Adam, *more: Term) -> tu
     )
 
 
+def own_terms(student: Interface, weight: float) -> tuple[Term, ...]:
+    """Return those of a student's own losses that it can feed: on normals, but for the one that tells queries apart."""
+    known = [name for name in OWN if not LOSSES[name].missing(student, None)] if weight > 0 else []
+    return tuple(Term(name, LOSSES[name], weight, inputs="both" if name == "contrast" else "normals") for name in known)
+
+
 def projections(student: Interface, teacher: Interface, compared: Iterable[str]) -> tuple[Projection, ...]:
     """Return a learned linear map for each output that is compared and that the two sides have in different sizes.
+
+    Inner maps [H, W, C] of other heights and widths are not in the way: losses bring them to one size.
 
     Raises:
         InputError: where they differ in more than the size of vectors, e.g. images in their sides.
@@ -79,12 +98,15 @@ def projections(student: Interface, teacher: Interface, compared: Iterable[str])
     found = []
     for name in sorted(set(student.outputs) & set(teacher.outputs) & set(compared)):
         ours, theirs = student.outputs[name], teacher.outputs[name]
-        if ours == theirs:
+        said = f"student.{name} has shape {ours} and teacher.{name} {theirs}"
+        maps = name == FEATURES and len(ours) == len(theirs) == 3
+        if ours == theirs or (maps and ours[-1] == theirs[-1]):
             continue
-        if ours[:-1] != theirs[:-1] or not 1 <= len(ours) <= 2:
+        if name == FEATURES and len(ours) != len(theirs):
+            raise InputError(f"{said}: one is a map of an image, (H, W, C), and the other is not")
+        if not maps and (ours[:-1] != theirs[:-1] or not 1 <= len(ours) <= 2):
             raise InputError(
-                f"student.{name} has shape {ours} and teacher.{name} {theirs}: only vectors can be projected; "
-                f"give both the same input size, e.g. student.size: {theirs[-1]}"
+                f"{said}: only vectors can be projected; give both the same input size, e.g. student.size: {theirs[-1]}"
             )
         found.append(Projection(name, ours[-1], theirs[-1]))
     return tuple(found)

@@ -33,6 +33,12 @@ def expected_macs(shape, base, latent, width=1.0, depth=None):
     return 2 * encoder + decoder
 
 
+def innermost(shape, base):
+    """Return the height, width and channels of the innermost map."""
+    depth = depth_for((shape[1], shape[2]), None)
+    return (*halved((shape[1], shape[2]), depth)[-1], ladder(base, depth, 1.0)[-1])
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 13), (1, 100, 30), (4, 57, 57), (3, 8, 64), (1, 31, 8)]
 )
@@ -44,6 +50,7 @@ def test_any_size_is_reconstructed_in_its_own_shape_and_costs_what_the_formula_s
         "latent": (7,),
         "reconstruction": shape,
         "latent_of_reconstruction": (7,),
+        "features": innermost(shape, 4),
     }
     assert macs(Scorer(pair.detector), raw(shape, 1)) == expected_macs(shape, 4, 7)
 

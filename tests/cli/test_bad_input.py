@@ -39,6 +39,8 @@ def written(tmp_path, **sections):
         (["distill", "digits", "--set", "nonsense"], "KEY=VALUE"),
         (["distill", "digits", "--no-such"], "--no-such"),
         (["list", "recipies"], "did you mean 'recipes'?"),
+        (["list", "losses", "--pairs"], "it is of strategies, not of losses (allowed: strategies)"),
+        (["list", "--pairs"], "not of all kinds (allowed: strategies)"),
         (["show", "strategy", "progresive"], "did you mean 'progressive'?"),
         (["show", "strateg", "x"], "did you mean"),
         (["profile", "ede_gan"], "--input"),

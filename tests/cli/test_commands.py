@@ -9,6 +9,7 @@ import yaml
 from kdcompress.__main__ import main
 from kdcompress.library import find
 from kdcompress.rundir import RunDir
+from kdcompress.strategies.pairs import table
 from tests.recipes import TINY
 
 
@@ -96,6 +97,12 @@ def test_list_names_what_there_is(capsys, kind):
 def test_list_without_a_kind_lists_all(capsys):
     out = call(capsys, "list")[1]
     assert all(word in out for word in ("digits", "ede_gan", "progressive", "distil_latent", "fvcore", "cifar10"))
+
+
+def test_list_pairs_prints_who_can_learn_from_whom(capsys):
+    code, out, _ = call(capsys, "list", "strategies", "--pairs")
+    assert code == 0
+    assert out == table()
 
 
 def test_show_has_options_defaults_and_docs(capsys):

@@ -22,9 +22,13 @@ from kdcompress.engine.events import EpochDone, StageDone
 from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError, KdcompressError
 from kdcompress.stage import Loss, Term, fed
+from kdcompress.strategies.attention import attention
 from kdcompress.strategies.frozen import frozen
+from kdcompress.strategies.hint import hint
 from kdcompress.strategies.progressive import Step, progressive
+from kdcompress.strategies.relational import relational
 from kdcompress.strategies.scratch import scratch
+from kdcompress.strategies.similarity import similarity
 from kdcompress.types import interface
 from tests.engine.nets import Memory, pair, run, same, samples, stage, term, update, weights
 
@@ -90,6 +94,7 @@ COURSES = {
         True,
         {"steps": (Step("frozen", gan=True, epochs=3), Step("joint", gan=True, epochs=2))},
     ),
+    **{one.__name__: (one, True, {"epochs": 3, "queries": ()}) for one in (hint, attention, relational, similarity)},
 }
 
 

@@ -110,3 +110,52 @@ def test_one_class_is_the_mean_distance():
 
 def test_feature_distance_is_the_sum_over_levels_and_the_mean_over_samples():
     assert value("feature_distance", side(feature_distance=torch.tensor([[1.0, 2.0], [3.0, 6.0]]))) == 6
+
+
+def maps(*rows):
+    """Return a map [1, H, W, 1]."""
+    return side(features=torch.tensor(rows)[None, :, :, None])
+
+
+def test_attention_is_the_squared_distance_of_where_the_squares_are():
+    # Squares (1, 0, 0, 0) and (9, 16, 0, 0) / 5^2: (1, 0) against (9, 16) of length sqrt(337).
+    ours, theirs = maps([1.0, 0.0], [0.0, 0.0]), maps([3.0, -4.0], [0.0, 0.0])
+    expected = 2 - 2 * 9 / math.sqrt(337)
+    assert value("distil_attention", ours, theirs) == pytest.approx(expected)
+    assert value("distil_attention", ours, maps([0.0, 7.0], [0.0, 0.0])) == pytest.approx(2)
+
+
+def test_attention_is_blind_to_scale_sign_and_number_of_channels():
+    features = torch.randn(4, 3, 3, 5)
+    ours, theirs = side(features=features), torch.randn(4, 3, 3, 2)
+    for same in (7 * features, -features, features.repeat(1, 1, 1, 2), features[..., torch.randperm(5)]):
+        assert value("distil_attention", side(features=same), ours) == pytest.approx(0, abs=1e-6)
+    assert value("distil_attention", side(features=theirs), ours) > 0.01
+
+
+def test_attention_is_the_mean_over_samples():
+    first, second, theirs = (torch.randn(1, 3, 3, 2) for _ in range(3))
+    each = [value("distil_attention", side(features=one), side(features=theirs)) for one in (first, second)]
+    both = value(
+        "distil_attention", side(features=torch.cat([first, second])), side(features=theirs.repeat(2, 1, 1, 1))
+    )
+    assert both == pytest.approx(sum(each) / 2)
+
+
+@pytest.mark.parametrize("name", ["distil_attention", "distil_features"])
+def test_maps_of_two_sizes_are_averaged_to_the_smaller(name):
+    small, other = torch.rand(6, 2, 3, 4), torch.rand(6, 2, 3, 4)
+    # Each pixel as a block of 2 x 2: its average is the pixel.
+    large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    expected = value(name, side(features=small), side(features=other))
+    assert value(name, side(features=large), side(features=other)) == pytest.approx(expected, rel=1e-5)
+    assert value(name, side(features=other), side(features=large)) == pytest.approx(
+        value(name, side(features=other), side(features=small)), rel=1e-5
+    )
+    assert value(name, side(features=large), side(features=small)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_map_of_zeros_has_a_finite_gradient():
+    features = torch.zeros(2, 3, 3, 4, requires_grad=True)
+    LOSSES["distil_attention"].compute(side(features=features), side(features=torch.rand(2, 3, 3, 4))).backward()
+    assert torch.isfinite(features.grad).all()

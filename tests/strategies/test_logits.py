@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from kdcompress import queries, signature
 from kdcompress.architectures.transform_net import transform_net
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score
@@ -126,6 +127,38 @@ def test_no_map_where_both_sides_are_of_one_width_or_no_hint_is_asked_for():
     student, teacher = pair(1), pair(9)
     assert planned(student, teacher, hint_weight=1.0)[0].projections == ()
     assert planned(student, pair(9, base=8))[0].projections == ()
+
+
+def test_the_teacher_is_asked_about_queries_and_the_right_answers_are_of_normals():
+    student, teacher = pair(1), pair(9)
+    (stage,) = planned(student, teacher, hint_weight=1.0, queries=("noise",), query_share=0.5)
+    assert [(one.name, one.inputs) for one in stage.terms()] == [
+        ("transformation", "normals"),
+        ("distil_logits", "both"),
+        ("distil_features", "both"),
+    ]
+    assert (stage.queries, stage.query_share) == (("noise",), 0.5)
+    assert planned(student, queries=("noise",))[0].queries == ()
+
+
+def test_a_student_agrees_with_its_teacher_on_what_it_was_asked_about():
+    teacher, others = pair(9, base=8), queries.made(("uniform",), NORMALS, 64, seed=7)
+    run(planned(teacher, epochs=4, learning_rate=5e-3), teacher, None, NORMALS)
+
+    def distance(**options):
+        student = pair(1)
+        stages = planned(student, teacher, epochs=20, learning_rate=1e-2, weight=0.0, temperature=1.0, **options)
+        run(stages, student, teacher, NORMALS)
+        with torch.no_grad():
+            ours, its = (one.detector.eval()(one.detector.prepare(others))["logits"] for one in (student, teacher))
+        return float((ours.softmax(2) - its.softmax(2)).abs().mean())
+
+    assert distance(queries=("uniform",)) < 0.8 * distance()
+
+
+def test_options_that_came_later_leave_digests():
+    assert not {"hint_weight", "queries", "query_share"} & set(signature.resolved(logits, {}))
+    assert signature.resolved(logits, {"queries": ["noise"]})["queries"] == ["noise"]
 
 
 def test_nothing_to_learn_from_the_teacher_is_refused():
