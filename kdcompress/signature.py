@@ -62,6 +62,12 @@ def _hints(build: Callable[..., Any]) -> dict[str, Any]:
     return hints
 
 
+def required(build: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the options that a builder has no default for: it is made of something of the user's."""
+    found = inspect.signature(build).parameters.values()
+    return tuple(one.name for one in found if one.kind is one.KEYWORD_ONLY and one.default is one.empty)
+
+
 def coerced(given: object, found: object, where: str) -> list[str]:
     """Name what pydantic took for another kind of value: a truth value for a number, or the other way round.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from kdcompress import plugins
 from kdcompress.errors import InputError
 from kdcompress.plugins import Plugin
 from kdcompress.registry import Registry
+from kdcompress.signature import required
 
 GIVEN = pytest.StashKey[tuple[Plugin, ...]]()
 FOLDER = Path(__file__).parent
@@ -45,16 +45,8 @@ def names(registry: Registry[object], config: pytest.Config) -> list[str]:
     """Return the names of a kind that are tested."""
     given = config.stash[GIVEN]
     if not given:
-        return [name for name in sorted(registry.builtins()) if not _needs_own(registry[name])]
+        return [name for name in sorted(registry.builtins()) if not (callable(one := registry[name]) and required(one))]
     return [name for one in given for kind, name in one.registered if kind == registry.kind]
-
-
-def _needs_own(build: object) -> bool:
-    """Say whether it is made of something of the user's, without which there is nothing to test."""
-    if not callable(build):
-        return False
-    parameters = inspect.signature(build).parameters.values()
-    return any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

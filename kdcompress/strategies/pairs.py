@@ -10,12 +10,13 @@ import torch
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import InputError
 from kdcompress.product import built
+from kdcompress.signature import required
 from kdcompress.stage import fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import Interface, Pair, interface
 
-SHAPES: tuple[tuple[int, ...], ...] = ((1, 16, 16), (3, 32, 32), (8,))
-"""Images and rows on which they are tried."""
+SHAPES: tuple[tuple[int, ...], ...] = ((1, 16, 16), (3, 32, 32), (8,), (2, 64))
+"""Images, rows and series on which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def _sides(shape: tuple[int, ...]) -> dict[str, Interface]:
     """Return what each family offers that takes such input."""
     raw = torch.empty((2, *shape), dtype=torch.uint8 if len(shape) == 3 else torch.float32, device="meta")
     found = {}
-    for name in ARCHITECTURES:
+    # What is made of something of the user's offers what that does.
+    for name in (one for one in ARCHITECTURES if not required(ARCHITECTURES[one])):
         try:
             with torch.device("meta"):
                 found[name] = interface(built(ARCHITECTURES, Pair, name, {}, shape), raw)
