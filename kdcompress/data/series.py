@@ -44,7 +44,8 @@ def series(
     ``train`` of the points, the windows without an anomaly are for training, less the last share ``validation`` of
     them; those with one are left out. The test begins a window's length later, so no point is in both, and training
     ends before validation begins. Without labels all windows are normal. Times are as ISO 8601 has them (without a
-    zone: UTC), or numbers; rows are counted from 1 in messages.
+    zone: UTC), or numbers; rows are counted from 1 in messages. Windows that overlap are no independent samples:
+    intervals of what is measured on them are too narrow.
 
     Args:
         path: the file, UTF-8, with commas and a header; from the current folder.
