@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from kdcompress import bundle, library, recipe, suite
 from kdcompress import plugins as plug_ins
 from kdcompress.contents import read_json
+from kdcompress.engine.events import Event, Noted
 from kdcompress.errors import InputError
 from kdcompress.pipeline import run
 from kdcompress.results import Result
@@ -66,7 +68,7 @@ def distill(
         plain[key] = recipe.merged(plain.get(key), given_section)
     parsed = recipe.parse(plain, where)
     parsed = recipe.wanting(parsed, given)
-    return run(parsed, root, where=where, device=str(device), fresh=fresh).result
+    return run(parsed, root, where=where, device=str(device), fresh=fresh, observe=_warn).result
 
 
 def benchmark(
@@ -129,6 +131,12 @@ def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -
     for one in _listed(plugins):
         plug_ins.load(one)
     return bundle.load(_path(path, "path")).detector
+
+
+def _warn(arm: str, event: Event) -> None:
+    """Warn of what a data set left out or filled in; a teacher's own run says the same of the same data."""
+    for text in event.notes if isinstance(event, Noted) and arm == "data" else ():
+        warnings.warn(text, stacklevel=2)
 
 
 def _importable_main() -> None:

@@ -29,6 +29,7 @@ def test_there_is_one_for_each_kind(tmp_path):
     for kind in (
         "architecture dense_ae",
         "data set even_digits",
+        "data set torch_dataset",
         "strategy three_step",
         "loss distil_huber",
         "counter hooks",
@@ -99,6 +100,30 @@ def test_a_network_of_ones_own_is_distilled_as_it_is(tmp_path, capsys, monkeypat
     result = json.loads(capsys.readouterr().out)
     assert result["compression"]["macs"] > 25
     assert result["teacher"]["params"] == 32 * (9 + 1) + 32 * (32 * 9 + 1) + 32 * 16 + 1
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_torch_data_set_is_distilled_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    recipe = {
+        "plugins": [str(EXAMPLES / "torch_dataset.py")],
+        "data": {"name": "torch_dataset"},
+        "teacher": {"architecture": {"name": "conv1d_ae", "base": 8}, "strategy": {"name": "scratch", "epochs": 30}},
+        "student": {"name": "conv1d_ae", "width": 0.5},
+        "strategy": {"name": "frozen", "epochs": 2},
+        "engine": {"threads": 1},
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    command = ["distill", str(tmp_path / "r.yaml"), "--out", str(tmp_path), "--json"]
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert "a recipe imports no code by itself" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--plugin", str(EXAMPLES / "torch_dataset.py")])
+    result = json.loads(capsys.readouterr().out)
+    counts = [result["data"][key] for key in ("train", "validation", "test_normal", "test_anomaly")]
+    assert counts == [200, 40, 160, 40]
+    assert result["teacher"]["auroc"] > 0.95
 
 
 def test_the_recipe_of_the_examples_wants_its_plug_ins(capsys):

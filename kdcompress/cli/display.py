@@ -32,7 +32,6 @@ class Display:
         self._silent = silent
         self._task: TaskID | None = None
         self._losses = ""
-        self._noted: set[str] = set()
 
     def __enter__(self) -> Display:
         if not self._progress.disable:
@@ -52,11 +51,9 @@ class Display:
         if isinstance(event, LeftOut):
             self._note(f"{arm}: left out: {'; '.join(event.terms)}")
         elif isinstance(event, Noted):
-            # A teacher's own run is on the same data.
-            for text in event.notes:
-                if text not in self._noted:
-                    self._noted.add(text)
-                    self._note(text)
+            # A teacher's own run says the same of the same data.
+            for text in event.notes if arm == "data" else ():
+                self._note(text)
         elif isinstance(event, Spilled):
             sizes = numbers.size(event.bytes), numbers.size(event.left)
             self._note(f"{arm}: {event.what} take {sizes[0]}, more than the {sizes[1]} of memory left: kept in a file")

@@ -9,7 +9,7 @@ from kdcompress.types import Interface
 REGISTRY = LOSSES
 NOISE = 1e-6  # of float32, e.g. in 1 - cosine
 VECTORS = ("latent", "latent_of_reconstruction")
-NUMBERS = ("score", "logit", "centre_distance")
+NUMBERS = ("score", "logit", "centre_distance", "divergence")
 
 
 def side(loss, seed, count=6):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".parquet")
 _SHOWN = 12
+_LABELS = ("label", "labels", "anomaly", "is_anomaly", "outlier", "is_outlier")
 
 
 def read_frame(path: Path, endings: tuple[str, ...] = ENDINGS) -> pd.DataFrame:
@@ -99,6 +101,19 @@ def cells(frame: pd.DataFrame, path: Path, name: str, option: str) -> Any:  # no
         listed = ", ".join(frame.columns[:_SHOWN]) + (", ..." if len(frame.columns) > _SHOWN else "")
         raise DataError(f"{path}: {option}: no column '{name}'{near(name, frame.columns)} (the columns: {listed})")
     return frame[name]
+
+
+def unlabelled(frame: pd.DataFrame, path: Path, besides: Collection[str | None]) -> None:
+    """Refuse to take for a value what is a label by its name: a detector would learn from anomalies, and from that.
+
+    Raises:
+        DataError: with the column and what to say of it.
+    """
+    for name in frame.columns:
+        if name.strip().lower() in _LABELS and name not in besides:
+            raise DataError(
+                f"{path}: column '{name}' looks like a label: name it in data.label, or name the values in data.columns"
+            )
 
 
 def numbers(frame: pd.DataFrame, path: Path, name: str) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kdcompress.data import DATASETS
 from kdcompress.data.clock import Gaps, pieces, read_intervals, times, within
-from kdcompress.data.frame import cells, numbers, read_frame, varying
+from kdcompress.data.frame import cells, numbers, read_frame, unlabelled, varying
 from kdcompress.data.labels import marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share
@@ -44,7 +44,8 @@ def series(
     ``train`` of the points, the windows without an anomaly are for training, less the last share ``validation`` of
     them; those with one are left out. The test begins a window's length later, so no point is in both, and training
     ends before validation begins. Without labels all windows are normal. Times are as ISO 8601 has them (without a
-    zone: UTC), or numbers; rows are counted from 1 in messages.
+    zone: UTC), or numbers; rows are counted from 1 in messages. Windows that overlap are no independent samples:
+    intervals of what is measured on them are too narrow.
 
     Args:
         path: the file, UTF-8, with commas and a header; from the current folder.
@@ -86,6 +87,8 @@ def read_points(
     when = times(frame, path, timestamp)
     if label is not None and intervals is not None:
         raise DataError(f"{path}: data.label and data.intervals both say what is an anomaly; give one of them")
+    if columns is None and label is None:
+        unlabelled(frame, path, (timestamp,))
     names = list(columns) if columns else [name for name in frame.columns if name not in (timestamp, label)]
     if not names:
         raise DataError(f"{path}: no column of values beside '{timestamp}'")

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from kdcompress.data import DATASETS
-from kdcompress.data.frame import ENDINGS, cells, numbers, read_frame, varying
+from kdcompress.data.frame import ENDINGS, cells, numbers, read_frame, unlabelled, varying
 from kdcompress.data.labels import Label, marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.rows import Missing, Rows, arrays, one_class
@@ -93,6 +93,8 @@ def _named(
     taken = {label, split, *without}
     for name in without:
         cells(frame, path, name, "data.without")
+    if columns is None and label is None:
+        unlabelled(frame, path, taken)
     wanted = columns or tuple(name for name in frame.columns if name not in taken)
     for name in wanted:
         cells(frame, path, name, "data.columns")

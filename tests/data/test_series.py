@@ -197,6 +197,11 @@ def test_what_is_wrong_with_intervals_is_said(tmp_path, content, match):
         build(tmp_path, points(), label=None, columns=("value",), intervals=str(tmp_path / "i.json"))
 
 
+def test_what_is_a_label_by_its_name_is_no_value(tmp_path):
+    with pytest.raises(DataError, match=r"column 'label' looks like a label: name it in data\.label"):
+        build(tmp_path, points(), label=None)
+
+
 def test_one_kind_of_labels_is_enough(tmp_path):
     with pytest.raises(DataError, match=r"data\.label and data\.intervals both"):
         build(tmp_path, points(), intervals="i.json")

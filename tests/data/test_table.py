@@ -212,6 +212,15 @@ def test_a_gap_fails_unless_asked_otherwise(tmp_path):
         build(path, label="kind")
 
 
+@pytest.mark.parametrize("name", ["label", "Anomaly", "is_outlier"])
+def test_what_is_a_label_by_its_name_is_not_learned_from(tmp_path, name):
+    path = written(tmp_path, frame().rename(columns={"kind": name}))
+    with pytest.raises(DataError, match=rf"column '{name}' looks like a label: name it in data\.label, or"):
+        build(path)
+    assert build(path, label=name).input_shape == build(path, without=(name,)).input_shape == (2,)
+    assert build(path, columns=("a", "b", name)).input_shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "match"),
     [
