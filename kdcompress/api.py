@@ -135,7 +135,7 @@ def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -
 
 def _warn(arm: str, event: Event) -> None:
     """Warn of what a data set left out or filled in; a teacher's own run says the same of the same data."""
-    for text in event.notes if isinstance(event, Noted) and arm == "data" else ():
+    for text in event.notes if isinstance(event, Noted) and arm != "teacher" else ():
         warnings.warn(text, stacklevel=2)
 
 

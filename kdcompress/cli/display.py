@@ -52,7 +52,7 @@ class Display:
             self._note(f"{arm}: left out: {'; '.join(event.terms)}")
         elif isinstance(event, Noted):
             # A teacher's own run says the same of the same data.
-            for text in event.notes if arm == "data" else ():
+            for text in event.notes if arm != "teacher" else ():
                 self._note(text)
         elif isinstance(event, Spilled):
             sizes = numbers.size(event.bytes), numbers.size(event.left)
