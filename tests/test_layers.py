@@ -21,8 +21,8 @@ LAYERS = [
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
-    {"scale"},
-    {"api"},
+    {"scale", "exporting"},
+    {"api", "prediction"},
     {"cli", "contracts"},
     {"__main__"},
 ]
@@ -88,6 +88,8 @@ def test_imports_go_down_only(path):
         ("pytest", {"contracts"}),
         ("matplotlib", {"reporting"}),
         ("jinja2", {"reporting"}),
+        ("onnx", {"exporting"}),
+        ("onnxruntime", {"exporting"}),
     ],
 )
 def test_a_library_stays_where_it_belongs(library, allowed):

@@ -41,7 +41,8 @@ def test_pre_commit_runs_the_versions_of_the_test_extra():
 
 def test_what_is_imported_is_declared():
     declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in lines("options", "install_requires")}
-    spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    declared |= {re.split(r"[><=;\[ ]", one)[0].lower() for one in lines("options.extras_require", "export")}
+    spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "onnx_ir": "onnxscript"}
     imports = set()
     for path in (ROOT / "kdcompress").rglob("*.py"):
         if "contracts" in path.parts:

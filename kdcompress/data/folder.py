@@ -11,11 +11,11 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from kdcompress.data import DATASETS
+from kdcompress.data import DATASETS, image
 from kdcompress.data.blank import blank
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share, hold_out, validation_size
@@ -23,9 +23,6 @@ from kdcompress.errors import DataError, near
 
 Side: TypeAlias = Annotated[int, Field(ge=8, le=256)]
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
-_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 _SHOWN = 3
 
 
@@ -77,9 +74,9 @@ def _existing(path: Path, what: str) -> Path:
 
 def _images(place: Path) -> list[Path]:
     """Return the image files of a folder and of those below it, in the order of their names."""
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in image.ENDINGS and path.is_file())
     if not found:
-        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(_ENDINGS)})")
+        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(image.ENDINGS)})")
     return found
 
 
@@ -93,10 +90,10 @@ def _stacked(files: Sequence[Path], size: int | None) -> Tensor:
 
         def place(index: int) -> tuple[int, ...]:
             # Put by its thread: images that wait for a disk slower than decoding would pile up in memory.
-            image = _read(files[index], size)
-            if image.shape == images.shape[1:]:
-                images[index] = torch.from_numpy(image.copy())
-            return image.shape
+            one = _read(files[index], size)
+            if one.shape == images.shape[1:]:
+                images[index] = torch.from_numpy(one.copy())
+            return one.shape
 
         found = list(pool.map(place, range(len(files))))
     shapes = Counter(found)
@@ -118,18 +115,4 @@ def _spelled(shape: tuple[int, ...]) -> str:
 
 def _read(file: Path, size: int | None) -> np.ndarray:
     """Read one image as uint8 [C, H, W]."""
-    try:
-        with Image.open(file) as image:
-            mode = _MODES.get(image.mode)
-            if mode is None:
-                raise DataError(f"{file}: pixels of mode {image.mode} (allowed: 8-bit grey, colour, transparency)")
-            plain = image.convert(mode)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{file}: not an image, whatever its name says") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on damaged files
-        raise DataError(f"{file}: damaged: {error}") from error
-    if size is not None and plain.size != (size, size):
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)
+    return image.read(file, None if size is None else (size, size))

@@ -13,11 +13,10 @@ from kdcompress.exporting import onnx, pt2
 from kdcompress.exporting.exported import Exported
 from kdcompress.exporting.graph import check_wanted, inner, traced
 from kdcompress.exporting.inputs import Inputs, made_up
-from kdcompress.exporting.metadata import Metadata, SelfTest, described, input_of, self_test, self_test_size
+from kdcompress.exporting.metadata import Metadata, SelfTest, described, self_test, self_test_size
 from kdcompress.exporting.parity import Parity, compare, tolerance_of
 from kdcompress.rundir import write_atomic
 from kdcompress.types import SCORE
-
 
 _TESTED = 64
 """Made-up inputs whose scores say how far those of the self-test may be off."""

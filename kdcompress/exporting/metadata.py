@@ -87,9 +87,9 @@ _METADATA = pydantic.TypeAdapter(Metadata)
 
 def input_of(shape: tuple[int, ...]) -> Input:
     """Return what a detector of samples of this shape takes: images are uint8 [N, C, H, W], all else is float32."""
-    kinds: dict[int, Literal["image", "row"]] = {1: "row", 3: "image"}
-    kind = kinds.get(len(shape), "array")
-    return Input(kind, shape, "uint8" if kind == "image" else "float32")
+    if len(shape) == 3:
+        return Input("image", shape, "uint8")
+    return Input("row" if len(shape) == 1 else "array", shape, "float32")
 
 
 def described(manifest: Manifest, outputs: tuple[str, ...], inner: dict[str, str], test: SelfTest) -> Metadata:

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kdcompress.errors import BundleError, InputError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import INPUT, Traced
@@ -109,7 +107,9 @@ def opened(data: bytes, path: Path, *, threads: int | None = None) -> Exported:
     metadata = read_metadata(proto, path)
     digest = hashlib.sha256(data[: -len(trailer("0" * 64))]).hexdigest()
     if not data.endswith(trailer(digest)):
-        raise BundleError(f"{path}: altered or damaged: the hash of its content is not the one that it was written with")
+        raise BundleError(
+            f"{path}: altered or damaged: the hash of its content is not the one that it was written with"
+        )
     session = _session(data, path, threads)
     names = [output.name for output in session.get_outputs()]
 
@@ -200,8 +200,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for one, level in zip(loggers, before, strict=True):
             one.setLevel(level)
-
-
-def as_input(raw: Array) -> Array:
-    """Return an array as ONNX Runtime takes it."""
-    return np.ascontiguousarray(raw)

@@ -25,9 +25,7 @@ _METADATA = f"{KEY}.json"
 def inner_of(whole: Traced, kept: Traced) -> dict[str, str]:
     """Return which outputs of one tracing can be looked at in another, in order, by the names of their values."""
     there = {node.name for node in kept.program.graph.nodes}
-    return {
-        name: value for name, value in zip(whole.names[1:], whole.values[1:], strict=True) if value in there
-    }
+    return {name: value for name, value in zip(whole.names[1:], whole.values[1:], strict=True) if value in there}
 
 
 def sealed(traced: Traced, metadata: Metadata) -> bytes:
@@ -56,9 +54,13 @@ def opened(data: bytes, path: Path) -> Exported:
     """
     content = refuse_code(data, path)
     if f"extra/{_METADATA}" not in content or f"extra/{HASH_KEY}" not in content:
-        raise BundleError(f"{path}: a file of torch.export, but not one that kdcompress wrote: it has no metadata of kdcompress")
+        raise BundleError(
+            f"{path}: a file of torch.export, but not one that kdcompress wrote: it has no metadata of kdcompress"
+        )
     if _hash(data) != content[f"extra/{HASH_KEY}"].decode("ascii", "replace"):
-        raise BundleError(f"{path}: altered or damaged: the hash of its content is not the one that it was written with")
+        raise BundleError(
+            f"{path}: altered or damaged: the hash of its content is not the one that it was written with"
+        )
     metadata = from_text(content[f"extra/{_METADATA}"].decode("utf-8", "replace"), path)
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """What a file of `torch.export` may hold so that loading it cannot run code.
 
 `torch.export.load` unpickles what a file says is pickled, looks functions up by any name below ``torch``, and evaluates
-expressions and guards. What kdcompress writes needs none of it, so files that have it are refused before torch sees them.
+expressions and guards. What kdcompress writes needs none of it: files that have it are refused before torch sees them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _MEMBERS = re.compile(
     r"|extra/kdcompress\.(json|sha256)|\.data/(version|serialization_id|alignment)|\.format_version|\.storage_alignment"
 )
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-_OPERATOR = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg|getitem|eq|ne|lt|le|gt|ge)")
+_OPERATOR = re.compile(
+    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg|getitem|eq|ne|lt|le|gt|ge)"
+)
 _WORDS = {"Symbol", "positive", "integer", "True", "False", "Integer", "Max", "Min", "Mod", "FloorDiv", "Add", "Mul"}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _EXPRESSION = re.compile(r"[\w\s'(),=+*/<>-]*")
