@@ -21,6 +21,7 @@ from kdcompress.plugins import Plugin
 @click.option("--outputs", default="", metavar="NAMES", help="Beside the score: reconstruction, anomaly_map.")
 @options.overrides
 @options.out(None)
+@options.tolerance
 @options.as_json
 @options.plugin
 def command(
@@ -29,6 +30,7 @@ def command(
     outputs: str,
     overrides: tuple[str, ...],
     out: Path | None,
+    tolerance: float,
     as_json: bool,
     plugins: tuple[Plugin, ...],
 ) -> None:
@@ -55,7 +57,7 @@ def command(
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     path = (source.parent if out is None else out) / f"{source.stem}{ENDINGS[to]}"
     wanted = tuple(dict.fromkeys(one.strip() for one in outputs.split(",") if one.strip()))
-    found = export(loaded, path, to, given, wanted)
+    found = export(loaded, path, to, given, wanted, tolerance)
     size = path.stat().st_size
     if as_json:
         plain = {"file": str(path), "format": to, "bytes": size, "parity": dataclasses.asdict(found)}

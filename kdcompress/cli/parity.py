@@ -19,9 +19,17 @@ from kdcompress.plugins import Plugin
 @click.argument("target", metavar="BUNDLE")
 @click.argument("file", metavar="EXPORTED", type=click.Path(path_type=Path))
 @options.overrides
+@options.tolerance
 @options.as_json
 @options.plugin
-def command(target: str, file: Path, overrides: tuple[str, ...], as_json: bool, plugins: tuple[Plugin, ...]) -> None:
+def command(
+    target: str,
+    file: Path,
+    overrides: tuple[str, ...],
+    tolerance: float,
+    as_json: bool,
+    plugins: tuple[Plugin, ...],
+) -> None:
     """Compare the scores of an exported file with those of its detector; the exit code is 1 where they differ.
 
     BUNDLE is a bundle or a run directory, whose student is meant. Both score the data that the detector was trained
@@ -44,7 +52,7 @@ def command(target: str, file: Path, overrides: tuple[str, ...], as_json: bool, 
     section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
-    found = compare(loaded.detector, loaded.manifest.threshold, exported, given)
+    found = compare(loaded.detector, loaded.manifest.threshold, exported, given, tolerance)
     if as_json:
         click.echo(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
     else:

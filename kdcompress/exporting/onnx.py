@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_QUIET = 3
-"""ONNX Runtime's level for errors only: it warns of its own rewriting of graphs."""
+_QUIET = 4
+"""ONNX Runtime's level for what ends the process: all else comes as an exception too."""
 
 
 def check_installed() -> None:
@@ -114,7 +114,7 @@ def opened(data: bytes, path: Path, *, threads: int | None = None) -> Exported:
     names = [output.name for output in session.get_outputs()]
 
     def run(raw: Array) -> Mapping[str, Array]:
-        return dict(zip(names, session.run(names, {INPUT: raw}), strict=True))
+        return dict(zip(names, _ran(session, names, raw, path), strict=True))
 
     def look(raw: Array) -> Mapping[str, Array]:
         wider = copy.deepcopy(proto)
@@ -125,7 +125,7 @@ def opened(data: bytes, path: Path, *, threads: int | None = None) -> Exported:
             if value not in already:
                 wider.graph.output.add(name=value)
         values = list(known.values())
-        found = _session(wider.SerializeToString(), path, threads).run(values, {INPUT: raw})
+        found = _ran(_session(wider.SerializeToString(), path, threads), values, raw, path)
         return dict(zip(known, found, strict=True))
 
     return Exported(metadata, run, look)
@@ -179,9 +179,20 @@ def _session(data: bytes, path: Path, threads: int | None) -> Any:  # noqa: ANN4
     options.log_severity_level = _QUIET
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
-    try:
+    with _explained(path):
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - its errors have no common class
+
+
+def _ran(session: Any, names: Sequence[str], raw: Array, path: Path) -> list[Array]:  # noqa: ANN401
+    with _explained(path):
+        return list(session.run(names, {INPUT: raw}))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise BundleError(f"{path}: ONNX Runtime cannot run it: {said[0]}") from error
 

@@ -17,7 +17,7 @@ from kdcompress.exporting.inputs import Inputs
 from kdcompress.types import SCORE, Detector
 
 TOLERANCE = 1e-4
-"""How far a score may be off, as a share of the median of all."""
+"""How far a score may be off, as a share of the median of all, unless the user says another share."""
 
 _BATCH, _LOOKED_AT = 64, 16
 
@@ -32,7 +32,7 @@ class Parity:
         source: where they are from.
         largest: difference of two scores.
         mean: difference of two scores.
-        tolerance: 1e-4 of the median of the scores' absolute values.
+        tolerance: the share that is allowed, by the median of the scores' absolute values.
         spearman: rank correlation of the two; None where all scores are the same.
         auroc: of torch on inputs that have labels; None where there are none, or of one kind only.
         auroc_exported: the same of the file.
@@ -55,8 +55,13 @@ class Parity:
     first_difference: str | None = None
 
 
-def compare(detector: Detector, threshold: float | None, exported: Exported, given: Inputs) -> Parity:
+def compare(
+    detector: Detector, threshold: float | None, exported: Exported, given: Inputs, share: float = TOLERANCE
+) -> Parity:
     """Compare a file with its detector; both see the same raw inputs, the file in batches of one and of many.
+
+    Two ways to round in float32 differ more where scores are far above their median, or where a small one is the
+    difference of large numbers, as a distance to a neighbour nearly the same is: a larger ``share`` allows for it.
 
     Raises:
         ScoreError: where torch's own scores are not finite.
@@ -66,7 +71,7 @@ def compare(detector: Detector, threshold: float | None, exported: Exported, giv
     away = np.abs(found - wanted)
     # A score that is not finite is as far off as can be.
     away = np.where(np.isfinite(away), away, np.inf)
-    tolerance = tolerance_of(wanted)
+    tolerance = tolerance_of(wanted, share)
     flipped = beyond = None
     if threshold is not None:
         other = (found > threshold) != (wanted > threshold)
@@ -86,14 +91,14 @@ def compare(detector: Detector, threshold: float | None, exported: Exported, giv
         auroc_exported=_auroc(labels, found[:labelled]),
         flipped=flipped,
         flipped_beyond=beyond,
-        first_difference=None if passed else _first_difference(detector, exported, given.raw[_worst(away)]),
+        first_difference=None if passed else _first_difference(detector, exported, given.raw[_worst(away)], share),
     )
 
 
-def tolerance_of(scores: Array) -> float:
-    """Return how far a score may be off: 1e-4 of the median, or of the mean where half of the scores are 0."""
+def tolerance_of(scores: Array, share: float) -> float:
+    """Return how far a score may be off: a share of the median, or of the mean where half of the scores are 0."""
     sizes = np.abs(scores)
-    return TOLERANCE * float(np.median(sizes) or sizes.mean())
+    return share * float(np.median(sizes) or sizes.mean())
 
 
 def scores(exported: Exported, raw: Array) -> Array:
@@ -123,21 +128,21 @@ def _worst(away: Array) -> Tensor:
     return torch.from_numpy(np.argsort(-away, kind="stable")[:_LOOKED_AT].copy())
 
 
-def _first_difference(detector: Detector, exported: Exported, raw: Tensor) -> str:
+def _first_difference(detector: Detector, exported: Exported, raw: Tensor, share: float) -> str:
     """Return the name of the first output that differs by more than the tolerance; the score where none else does."""
     with torch.no_grad():
         wanted = {PREPARED: detector.prepare(raw), **outputs(detector, raw)}
     found = exported.look(np.ascontiguousarray(raw.numpy()))
     for name, value in wanted.items():
-        if name in found and _differ(value.float().numpy(), np.asarray(found[name], np.float32)):
+        if name in found and _differ(value.float().numpy(), np.asarray(found[name], np.float32), share):
             return name
     return SCORE
 
 
-def _differ(wanted: Array, found: Array) -> bool:
+def _differ(wanted: Array, found: Array, share: float) -> bool:
     if wanted.shape != found.shape:
         return True
-    return not bool((np.abs(wanted - found) <= tolerance_of(wanted)).all())
+    return not bool((np.abs(wanted - found) <= tolerance_of(wanted, share)).all())
 
 
 def _rank_correlation(one: Array, other: Array) -> float | None:

@@ -14,8 +14,8 @@ from kdcompress_runtime.file import metadata, read
 from kdcompress_runtime.inputs import checked
 
 _TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(double)": "float64"}
-_QUIET = 3
-"""onnxruntime's level for errors only."""
+_QUIET = 4
+"""onnxruntime's level for what ends the process: all else comes as an exception too."""
 
 
 class Detector:
@@ -124,7 +124,10 @@ class Detector:
         return float(away.max())
 
     def _scores(self, raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        (found,) = self._session.run([self._output], {self._input: raw})
+        try:
+            (found,) = self._session.run([self._output], {self._input: raw})
+        except Exception as error:  # noqa: BLE001 - its errors have no common class
+            raise FileError(f"onnxruntime cannot run the file: {error}") from error
         if found.shape not in ((len(raw),), (len(raw), 1)):
             raise FileError(
                 f"the output '{self._output}' is {list(found.shape)} for {len(raw)} samples, a score is [N]"
