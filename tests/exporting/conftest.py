@@ -1,18 +1,3 @@
-import pytest
+from tests.exporting.fixtures import conv_ae, files
 
-from kdcompress.exporting.export import export
-from tests.exporting.detectors import inputs, small
-
-
-@pytest.fixture(scope="session")
-def conv_ae():
-    return small("conv_ae")
-
-
-@pytest.fixture(scope="session")
-def files(conv_ae, tmp_path_factory):
-    """The same detector in both formats, with a reconstruction and a map in the ONNX file."""
-    folder = tmp_path_factory.mktemp("exported")
-    export(conv_ae, folder / "a.onnx", "onnx", inputs(conv_ae), ("reconstruction", "anomaly_map"))
-    export(conv_ae, folder / "a.pt2", "pt2", inputs(conv_ae))
-    return {"onnx": folder / "a.onnx", "pt2": folder / "a.pt2"}
+__all__ = ["conv_ae", "files"]
