@@ -95,9 +95,13 @@ def _writer(file: TextIO, *, as_json: bool) -> Callable[[Predicted], None]:
 
         return line
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(COLUMNS)
+    headed = False
 
     def row(one: Predicted) -> None:
+        nonlocal headed
+        if not headed:
+            table.writerow(COLUMNS)
+            headed = True
         table.writerow((one.sample.file, one.sample.row, f"{one.score:.9g}", one.decision))
 
     return row

@@ -145,11 +145,10 @@ def read_metadata(proto: ModelProto, path: Path) -> Metadata:
 
 def _parsed(data: bytes, path: Path) -> ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         proto: ModelProto = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - an error of protobuf's, a package that is not named otherwise here
         raise BundleError(f"{path}: not an ONNX file, or a damaged one: {error}") from error
     for tensor in _tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:

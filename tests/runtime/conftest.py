@@ -3,10 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.fixtures import conv_ae, files
-
-__all__ = ["conv_ae", "files"]
-
 RUNTIME = Path(__file__).parent.parent.parent / "runtime"
 
 
