@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from tests.exporting.fixtures import conv_ae, files
+
+__all__ = ["conv_ae", "files"]
+
 
 @pytest.fixture(autouse=True)
 def _hermetic(tmp_path_factory, monkeypatch):

@@ -21,8 +21,8 @@ LAYERS = [
     {"outcome", "specimens", "schema"},
     {"training"},
     {"pipeline"},
-    {"scale", "wrapping"},
-    {"api"},
+    {"scale", "exporting", "wrapping"},
+    {"api", "prediction"},
     {"cli", "contracts"},
     {"__main__"},
 ]
@@ -89,6 +89,8 @@ def test_imports_go_down_only(path):
         ("pytest", {"contracts"}),
         ("matplotlib", {"reporting"}),
         ("jinja2", {"reporting"}),
+        ("onnx", {"exporting"}),
+        ("onnxruntime", {"exporting", "architectures"}),
     ],
 )
 def test_a_library_stays_where_it_belongs(library, allowed):

@@ -56,7 +56,7 @@ class IsolationForest(RowDetector):
 
     def forward(self, x: Tensor) -> Outputs:
         """Return ``depth`` [N], the mean path through the trees in units of that of a random tree."""
-        node = torch.zeros(len(x), self.trees, dtype=torch.int64, device=x.device)
+        node = torch.zeros(x.shape[0], self.trees, dtype=torch.int64, device=x.device)
         tree = torch.arange(self.trees, device=x.device)
         for _ in range(self.steps):
             below = x.gather(1, self.feature[tree, node].long()) <= self.cut[tree, node]

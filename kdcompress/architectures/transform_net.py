@@ -137,7 +137,7 @@ class TransformNet(Detector):
     def _features(self, x: Tensor) -> Tensor:
         """Return what the network makes of each transformed image before it judges, [N, T, C]."""
         passes = torch.stack([self._transformed(x, *one) for one in self.transforms], 1)
-        features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (len(x), -1))
+        features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (-1, len(self.transforms)))
         return features
 
     def _transformed(self, x: Tensor, turns: int, shift: tuple[int, int]) -> Tensor:

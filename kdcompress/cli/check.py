@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -13,6 +10,7 @@ from kdcompress import library, suite
 from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
+from kdcompress.cli.targets import offline
 from kdcompress.data import DATASETS
 from kdcompress.errors import MissingDataError, RecipeError, unknown
 from kdcompress.plugins import Plugin
@@ -41,23 +39,12 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
         from kdcompress.pipeline import check
 
         try:
-            with _offline():
+            with offline():
                 check(parsed, where)
         except MissingDataError as error:
             click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
             return
     click.echo(f"{where}: ok")
-
-
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep data sets from being downloaded: checking is no reason for it."""
-    before = os.environ.get("KDCOMPRESS_OFFLINE")
-    os.environ["KDCOMPRESS_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ["KDCOMPRESS_OFFLINE"] = before or ""
 
 
 def _check_suite(parsed: Suite, *, syntax: bool) -> None:
@@ -70,7 +57,7 @@ def _check_suite(parsed: Suite, *, syntax: bool) -> None:
     from kdcompress.scale.tasks import tasks
 
     try:
-        with _offline():
+        with offline():
             tasks(parsed)
     except MissingDataError as error:
         click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")

@@ -44,6 +44,17 @@ def out(default: str | None) -> Callable[[F], F]:
     )
 
 
+def tolerance(command: F) -> F:
+    """Add ``--tolerance SHARE``."""
+    return click.option(
+        "--tolerance",
+        type=click.FloatRange(0, 0.1, min_open=True),
+        default=1e-4,
+        show_default=True,
+        help="How far a score may be off, as a share of the median score.",
+    )(command)
+
+
 def plugin(command: F) -> F:
     """Add ``--plugin FILE``; the files, and what is installed as plug-ins, are loaded before the command runs."""
     return click.option(

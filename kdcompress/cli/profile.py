@@ -20,7 +20,16 @@ from kdcompress.plugins import Plugin
 @options.device
 @options.plugin
 def command(target: str, shape: str | None, as_json: bool, device: str, plugins: tuple[Plugin, ...]) -> None:
-    """Count and time a detector: TARGET is a bundle or the name of an architecture."""
+    """Count and time a detector: TARGET is a bundle, an exported file or the name of an architecture.
+
+    An exported file is timed on one thread of the CPU.
+    """
+    from kdcompress.exporting import ENDINGS
+
+    if Path(target).suffix in ENDINGS.values():
+        _file(target, shape, as_json=as_json)
+        return
+
     import torch
 
     from kdcompress import bundle
@@ -48,6 +57,19 @@ def command(target: str, shape: str | None, as_json: bool, device: str, plugins:
         click.echo(json.dumps(plain, indent=1))
     else:
         show_profile(cost, input_shape)
+
+
+def _file(target: str, shape: str | None, *, as_json: bool) -> None:
+    from kdcompress.cli.summary import show_file_profile
+    from kdcompress.exporting.timing import profile
+
+    cost = profile(Path(target))
+    if shape is not None and _shape(shape) != cost.input_shape:
+        raise InputError(f"--input {shape}: {target} takes {','.join(map(str, cost.input_shape))}")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(cost), indent=1))
+    else:
+        show_file_profile(cost)
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -12,6 +13,10 @@ from kdcompress.reporting import numbers
 from kdcompress.reporting.record import alone, arms, label
 from kdcompress.reporting.verdict import cautions, verdict
 from kdcompress.results import Evaluation, Profile, Result
+
+if TYPE_CHECKING:
+    from kdcompress.exporting.parity import Parity
+    from kdcompress.exporting.timing import FileProfile
 
 
 def _console() -> Console:
@@ -72,6 +77,18 @@ def show_profile(cost: Profile, input_shape: tuple[int, ...]) -> None:
     _console().print(table)
 
 
+def show_file_profile(cost: FileProfile) -> None:
+    """Print what an exported file costs."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_row("input", " x ".join(map(str, cost.input_shape)))
+    table.add_row("file", f"{cost.bytes:,} bytes")
+    for name, latency in cost.latency_ms.items():
+        label = f"latency, {name.replace('_', ' ')}, {cost.threads} thread"
+        p50, p95 = numbers.milliseconds(latency.p50), numbers.milliseconds(latency.p95)
+        table.add_row(label, f"{p50} median, {p95} for 95 %")
+    _console().print(table)
+
+
 def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:
     """Print how well a detector detects."""
     table = Table(box=box.SIMPLE, show_header=False)
@@ -83,4 +100,23 @@ def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:
     table.add_row("FPR at the threshold", numbers.percent(evaluation.fpr_at_threshold))
     table.add_row("TPR at the threshold", numbers.percent(evaluation.tpr_at_threshold))
     table.add_row("distinct scores", f"{evaluation.distinct_scores:,}")
+    _console().print(table)
+
+
+def show_parity(parity: Parity, path: Path, size: int) -> None:
+    """Print how close an exported file is to its detector."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_row("gate", "passed" if parity.passed else f"FAILED, first at '{parity.first_difference}'")
+    table.add_row("compared on", parity.source)
+    table.add_row("score difference", f"{parity.largest:.3g} at most, {parity.mean:.3g} in the mean")
+    table.add_row("allowed", f"{parity.tolerance:.3g}")
+    table.add_row(
+        "rank correlation", "none: scores are all the same" if parity.spearman is None else f"{parity.spearman:.6f}"
+    )
+    if parity.auroc is not None:
+        exported = numbers.percent(parity.auroc_exported)
+        table.add_row("AUROC", f"{numbers.percent(parity.auroc)} by torch, {exported} by the file")
+    if parity.flipped is not None:
+        table.add_row("decisions flipped", f"{parity.flipped:,} of {parity.inputs:,}")
+    table.add_row("file", f"{path} ({numbers.size(size)})")
     _console().print(table)

@@ -67,11 +67,11 @@ def stacked(files: Sequence[Path], size: int | None) -> Tensor:
         DataError: A file is no image that can be read, or the images differ in size or channels.
     """
     with _strict(), ThreadPoolExecutor() as pool:
-        images = blank((len(files), *_read(files[0], size).shape))
+        images = blank((len(files), *read(files[0], _square(size)).shape))
 
         def place(index: int) -> tuple[int, ...]:
             # Put by its thread: images that wait for a disk slower than decoding would pile up in memory.
-            image = _read(files[index], size)
+            image = read(files[index], _square(size))
             if image.shape == images.shape[1:]:
                 images[index] = torch.from_numpy(image.copy())
             return image.shape
@@ -94,7 +94,7 @@ def _strict() -> Iterator[None]:
 
 def _problem(file: Path) -> str:
     try:
-        _read(file, None)
+        read(file)
     except DataError as error:
         return str(error)
     return ""
@@ -113,8 +113,18 @@ def _spelled(shape: tuple[int, ...]) -> str:
     return f"{shape[2]} x {shape[1]} pixels with {shape[0]} channel{'s' if shape[0] > 1 else ''}"
 
 
-def _read(file: Path, size: int | None) -> np.ndarray:
-    """Read one image as uint8 [C, H, W]."""
+def read(file: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> np.ndarray:
+    """Read one image as uint8 [C, H, W].
+
+    Args:
+        file: the image.
+        size: (H, W) that it is resized to (bilinear, antialiased); None leaves it as it is.
+        channels: 1 grey, 2 grey with transparency, 3 colour, 4 with transparency; None for as many as the file has.
+
+    Raises:
+        DataError: where it is no image that can be read, or is larger than an image should be; only a warning of
+            Pillow's where its size is suspicious.
+    """
     try:
         with Image.open(file) as opened:
             image = _shallow(opened, file) if opened.mode in _DEEP else opened
@@ -122,6 +132,10 @@ def _read(file: Path, size: int | None) -> np.ndarray:
             if mode is None:
                 allowed = "8-bit grey, colour, transparency; 16-bit grey"
                 raise DataError(f"{file}: pixels of mode {image.mode} (allowed: {allowed})")
+            if channels is not None:
+                mode = next((name for name, count in _CHANNELS.items() if count == channels), None)
+            if mode is None:
+                raise DataError(f"{file}: an image has no {channels} channels (allowed: 1, 2, 3, 4)")
             plain = ImageOps.exif_transpose(image).convert(mode)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
@@ -129,9 +143,13 @@ def _read(file: Path, size: int | None) -> np.ndarray:
         raise DataError(f"{file}: not an image, whatever its name says") from error
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error) as error:  # Pillow's, on damaged files
         raise DataError(f"{file}: damaged: {error}") from error
-    if size is not None and plain.size != (size, size):
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+    if size is not None and plain.size != size[::-1]:
+        plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)
+
+
+def _square(size: int | None) -> tuple[int, int] | None:
+    return None if size is None else (size, size)
 
 
 def _shallow(image: Image.Image, file: Path) -> Image.Image:

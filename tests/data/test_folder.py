@@ -263,7 +263,7 @@ def test_decoded_images_do_not_wait_in_memory_for_a_slow_disk(top, monkeypatch):
     for index in range(10, 160):
         save(top / "train" / "good" / f"{index:03}.png", value=index)
     files = sorted((top / "train" / "good").iterdir())
-    read = module._read
+    read = module.read
 
     def counted(file, size):
         with lock:
@@ -271,7 +271,7 @@ def test_decoded_images_do_not_wait_in_memory_for_a_slow_disk(top, monkeypatch):
             most[0] = max(most[0], len(waiting))
         return read(file, size)
 
-    monkeypatch.setattr(module, "_read", counted)
+    monkeypatch.setattr(module, "read", counted)
     monkeypatch.setattr(module, "blank", lambda _: Slow())
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     module.stacked(files, None)

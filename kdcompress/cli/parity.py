@@ -1,0 +1,65 @@
+"""``kdcompress parity``: an exported file against its detector."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from kdcompress import recipe as recipes
+from kdcompress.cli import options
+from kdcompress.cli.targets import bundle_file, offline
+from kdcompress.errors import InputError
+from kdcompress.plugins import Plugin
+
+
+@click.command()
+@click.argument("target", metavar="BUNDLE")
+@click.argument("file", metavar="EXPORTED", type=click.Path(path_type=Path))
+@options.overrides
+@options.tolerance
+@options.as_json
+@options.plugin
+def command(
+    target: str,
+    file: Path,
+    overrides: tuple[str, ...],
+    tolerance: float,
+    as_json: bool,
+    plugins: tuple[Plugin, ...],
+) -> None:
+    """Compare the scores of an exported file with those of its detector; the exit code is 1 where they differ.
+
+    BUNDLE is a bundle or a run directory, whose student is meant. Both score the data that the detector was trained
+    for, where they are on this machine, or what --set data... says; else made-up inputs.
+    """
+    from kdcompress import bundle
+    from kdcompress.cli.summary import show_parity
+    from kdcompress.exporting.export import check
+    from kdcompress.exporting.exported import load
+    from kdcompress.exporting.parity import compare
+    from kdcompress.exporting.source import inputs_for
+
+    source = bundle_file(target)
+    loaded = bundle.load(source)
+    exported = load(file)
+    if exported.metadata.input.shape != loaded.manifest.input_shape:
+        raise InputError(
+            f"{file}: takes input of shape {exported.metadata.input.shape}, {source} of {loaded.manifest.input_shape}"
+        )
+    section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data",))
+    with offline():
+        given = inputs_for(loaded, section, str(source), asked=bool(overrides))
+    found = compare(loaded.detector, loaded.manifest.threshold, exported, given, tolerance)
+    if as_json:
+        click.echo(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
+    else:
+        show_parity(found, file, file.stat().st_size)
+    check(found, file)
+
+
+def _plain(found: dict[str, object]) -> dict[str, object]:
+    """Return what JSON has a form for: a difference without end is null."""
+    return {key: None if value == float("inf") else value for key, value in found.items()}

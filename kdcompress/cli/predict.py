@@ -1,0 +1,129 @@
+"""``kdcompress predict``: scores of a user's own samples."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from kdcompress.cli import options
+from kdcompress.cli.targets import bundle_file
+from kdcompress.errors import DataError, InputError, unknown
+from kdcompress.plugins import Plugin
+
+if TYPE_CHECKING:
+    from kdcompress.prediction import Predicted
+
+COLUMNS = ("file", "row", "score", "decision")
+ON_BAD = ("fail", "skip")
+
+_SILENT, _EVERY = 2.0, 0.5
+"""Seconds before progress shows, and between two of its numbers."""
+
+
+@click.command()
+@click.argument("target")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File: CSV, or JSON lines where it ends in .jsonl.")
+@click.option("--on-bad", default="fail", show_default=True, metavar="fail|skip", help="What a bad image or row does.")
+@options.plugin
+def command(target: str, inputs: tuple[str, ...], out: Path | None, on_bad: str, plugins: tuple[Plugin, ...]) -> None:
+    """Score images or rows of numbers: one line of CSV for each, with its score and decision (1 is an anomaly).
+
+    TARGET is a bundle, a run directory or an exported file. INPUT is an image, a folder of images, an NPZ table with
+    X, a CSV table whose numeric columns are taken, or - for such a table on stdin. Images are converted to the
+    detector's channels and size. Any number of samples goes through in little memory.
+    """
+    if on_bad not in ON_BAD:
+        raise InputError(f"--on-bad: {unknown('choice', on_bad, ON_BAD)}")
+
+    from kdcompress.data.stream import samples
+    from kdcompress.prediction import load, predict
+
+    scoring = load(bundle_file(target))
+    taken = samples(inputs, scoring.input.shape, scoring.input.dtype)
+    skipped = 0
+    with _lines(out) as write, _progress() as count:
+        for one in predict(scoring, taken):
+            count()
+            if one.score is None:
+                if on_bad == "fail":
+                    raise DataError(f"{one.sample.problem}; --on-bad skip leaves such samples out")
+                click.echo(f"skipped: {one.sample.problem}", err=True)
+                skipped += 1
+            else:
+                write(one)
+    if skipped:
+        click.echo(f"skipped {skipped} bad samples", err=True)
+
+
+@contextlib.contextmanager
+def _lines(out: Path | None) -> Iterator[Callable[[Predicted], None]]:
+    """Give what writes a line: to stdout at once, or to a file that is there when all is written."""
+    if out is None:
+        yield _writer(sys.stdout, as_json=False)
+        sys.stdout.flush()
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield _writer(file, as_json=out.suffix == ".jsonl")
+        temporary.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _writer(file: TextIO, *, as_json: bool) -> Callable[[Predicted], None]:
+    if as_json:
+
+        def line(one: Predicted) -> None:
+            plain = dict(zip(COLUMNS, (one.sample.file, one.sample.row, one.score, one.decision), strict=True))
+            file.write(f"{json.dumps(plain, allow_nan=False)}\n")
+
+        return line
+    table = csv.writer(file, lineterminator="\n")
+    headed = False
+
+    def row(one: Predicted) -> None:
+        nonlocal headed
+        if not headed:
+            table.writerow(COLUMNS)
+            headed = True
+        table.writerow((one.sample.file, one.sample.row, f"{one.score:.9g}", one.decision))
+
+    return row
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    """Give what counts samples: on stderr after two seconds, where that is a terminal."""
+    begun = shown = time.monotonic()
+    done = 0
+    terminal = sys.stderr.isatty()
+
+    def count() -> None:
+        nonlocal shown, done
+        done += 1
+        now = time.monotonic()
+        if terminal and now - begun > _SILENT and now - shown > _EVERY:
+            shown = now
+            click.echo(f"\r{done:,} scored, {done / (now - begun):,.0f} a second ", err=True, nl=False)
+
+    try:
+        yield count
+    finally:
+        if shown != begun:
+            click.echo("\r\033[K", err=True, nl=False)

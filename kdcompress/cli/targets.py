@@ -1,0 +1,31 @@
+"""What commands are pointed at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def bundle_file(target: str) -> Path:
+    """Return the bundle that is meant: a file, or the student of a run directory.
+
+    Raises:
+        InputError: for a folder that is no finished run.
+    """
+    from kdcompress.rundir import RunDir
+
+    path = Path(target)
+    return RunDir.existing(path).bundle("student") if path.is_dir() else path
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Keep data sets from being downloaded where nobody asked for data."""
+    before = os.environ.get("KDCOMPRESS_OFFLINE")
+    os.environ["KDCOMPRESS_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ["KDCOMPRESS_OFFLINE"] = before or ""

@@ -1,0 +1,100 @@
+"""A bundle becomes a file, if the file passes the gate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+from kdcompress.bundle import Bundle
+from kdcompress.errors import KdcompressError
+from kdcompress.evaluation.scoring import score
+from kdcompress.exporting import onnx, pt2
+from kdcompress.exporting.exported import Exported
+from kdcompress.exporting.graph import check_wanted, inner, traced
+from kdcompress.exporting.inputs import Inputs, made_up
+from kdcompress.exporting.metadata import Metadata, SelfTest, described, self_test, self_test_size
+from kdcompress.exporting.parity import TOLERANCE, Parity, compare, tolerance_of
+from kdcompress.rundir import write_atomic
+from kdcompress.types import SCORE
+
+_TESTED = 64
+"""Made-up inputs whose scores say how far those of the self-test may be off."""
+
+
+class ParityError(KdcompressError):
+    """A file computes something else than the detector that it was made of."""
+
+
+def export(
+    bundle: Bundle, path: Path, to: str, given: Inputs, wanted: tuple[str, ...] = (), share: float = TOLERANCE
+) -> Parity:
+    """Write a bundle's detector as one file, and return how close to the detector it is.
+
+    Args:
+        bundle: with the detector; it is left as it was.
+        path: of the file; whole or not at all: what is there already stays unless the new one passes.
+        to: ``onnx`` or ``pt2``.
+        given: what both are compared on.
+        wanted: outputs beside the score, ``reconstruction`` or ``anomaly_map``.
+        share: of the median score that a score may be off.
+
+    Raises:
+        InputError: where the detector has no such output, or a package is missing.
+        KdcompressError: where torch cannot export the detector.
+        ParityError: where the file does not pass; nothing is written.
+    """
+    data, exported = made(bundle, path, to, wanted, share)
+    found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share)
+    check(found, path)
+    write_atomic(path, data)
+    return found
+
+
+def check(found: Parity, path: Path) -> None:
+    """Check that a file has passed the gate.
+
+    Raises:
+        ParityError: where it has not, with the first output that differs.
+    """
+    if not found.passed:
+        flipped = f", {found.flipped_beyond} decisions flipped by more than that" if found.flipped_beyond else ""
+        raise ParityError(
+            f"{path}: does not compute what the bundle does: scores differ by up to {found.largest:.3g} on "
+            f"{found.source}, {found.tolerance:.3g} is allowed (--tolerance){flipped}; the first output that "
+            f"differs is '{found.first_difference}'"
+        )
+
+
+def made(
+    bundle: Bundle, path: Path, to: str, wanted: tuple[str, ...] = (), share: float = TOLERANCE
+) -> tuple[bytes, Exported]:
+    """Return the content of a file, and the detector in it; ``path`` is for messages."""
+    shape = bundle.manifest.input_shape
+    detector = copy.deepcopy(bundle.detector).float().eval()
+    example = made_up(detector, shape, 2).raw
+    check_wanted(wanted, detector, example)
+    names, describe = inner(detector, example), _describing(bundle, share)
+    if to == "onnx":
+        onnx.check_installed()
+        whole = traced(detector, example, (*wanted, *(name for name in names if name not in wanted)))
+        proto = onnx.model(whole, 1 + len(wanted))
+        data = onnx.sealed(proto, describe((SCORE, *wanted), onnx.inner_of(whole, proto)))
+        return data, onnx.opened(data, path)
+    whole, kept = traced(detector, example, names), traced(detector, example, wanted)
+    data = pt2.sealed(kept, describe((SCORE, *wanted), pt2.inner_of(whole, kept)))
+    return data, pt2.opened(data, path)
+
+
+def _describing(bundle: Bundle, share: float) -> Callable[[tuple[str, ...], dict[str, str]], Metadata]:
+    test = _self_test(bundle, share)
+    return lambda names, values: described(bundle.manifest, names, values, test)
+
+
+def _self_test(bundle: Bundle, share: float) -> SelfTest:
+    """Return made-up inputs and their scores: a file that goes to customers shall hold nobody's data."""
+    shape = bundle.manifest.input_shape
+    raw = made_up(bundle.detector, shape, _TESTED).raw
+    scores = score(bundle.detector, raw)
+    few = self_test_size(shape)
+    return self_test(raw[:few].numpy(), scores[:few], tolerance_of(scores, share))

@@ -1,0 +1,17 @@
+"""What can go wrong, in words."""
+
+
+class DetectorError(Exception):
+    """Anything that this package can explain."""
+
+
+class FileError(DetectorError):
+    """A file is missing, damaged, altered, or not one that is run here."""
+
+
+class InputError(DetectorError):
+    """What is to be scored does not fit the detector."""
+
+
+class SelfTestError(DetectorError):
+    """This device computes other scores than those that stand in the file."""

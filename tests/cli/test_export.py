@@ -1,0 +1,175 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from kdcompress.__main__ import main
+from tests.recipes import TINY
+
+
+def call(capsys, *arguments):
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"\d+") as end:
+        main([str(one) for one in arguments])
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return end.value.code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run directory with an exported student."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "control": False}))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+        with pytest.raises(SystemExit, match="0"):
+            main(["distill", str(folder / "tiny.yaml"), "--out", str(folder / "runs"), "--quiet"])
+    (path,) = folder.glob("runs/tiny/*")
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", str(path), "--to", "onnx"])
+    return path
+
+
+def test_a_run_directory_means_its_student(run, capsys):
+    assert (run / "student.onnx").exists()
+    code, out, err = call(capsys, "export", run, "--to", "pt2", "--out", run / "deep" / "er", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["file"] == str(run / "deep" / "er" / "student.pt2")
+    assert said["bytes"] == (run / "deep" / "er" / "student.pt2").stat().st_size
+    assert said["parity"]["passed"] is True
+    assert said["parity"]["inputs"] == 1000
+    assert "60 test samples, 20 held-out normals and 920 perturbed ones of synthetic" in said["parity"]["source"]
+    assert said["parity"]["auroc"] == said["parity"]["auroc_exported"]
+
+
+def test_parity_of_the_right_and_of_another_detector(run, capsys):
+    code, out, err = call(capsys, "parity", run, run / "student.onnx")
+    assert (code, err) == (0, "")
+    for word in ("passed", "held-out normals", "rank correlation", "AUROC", "flipped"):
+        assert word in out
+    code, out, err = call(capsys, "parity", run / "teacher.safetensors", run / "student.onnx", "--json")
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+    assert json.loads(out)["first_difference"] == "latent"
+    assert "does not compute what the bundle does" in err
+
+
+def test_data_that_are_said_are_what_is_compared_on(run, capsys):
+    said = call(capsys, "parity", run, run / "student.onnx", "--set", "data.test=40", "--json")[1]
+    assert json.loads(said)["source"].startswith("40 test samples")
+    code, _, err = call(capsys, "parity", run, run / "student.onnx", "--set", "data.height=9")
+    assert code == 2
+    assert "takes input of shape (1, 8, 8), synthetic has (1, 9, 8)" in err
+
+
+def test_without_the_data_inputs_are_made_up(run, capsys, tmp_path, monkeypatch):
+    import dataclasses
+
+    from kdcompress import bundle
+
+    monkeypatch.setenv("KDCOMPRESS_DATA", str(tmp_path))
+    loaded = bundle.load(run / "student.safetensors")
+    for index, data in enumerate(({}, {"name": "adbench"}, {"name": "folder"}, {"name": "gone"})):
+        path = tmp_path / f"{index}.safetensors"
+        bundle.save(path, dataclasses.replace(loaded.manifest, data=data), loaded.pair)
+        code, out, err = call(capsys, "parity", path, run / "student.onnx", "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["source"] == "1000 made-up inputs"
+
+
+def test_profile_of_an_exported_file(run, capsys):
+    code, out, err = call(capsys, "profile", run / "student.onnx", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["bytes"] == (run / "student.onnx").stat().st_size
+    assert (said["threads"], said["input_shape"]) == (1, [1, 8, 8])
+    for batch in ("batch_1", "batch_64"):
+        assert 0 < said["latency_ms"][batch]["p50"] <= said["latency_ms"][batch]["p95"]
+    assert "8 x 8" in call(capsys, "profile", run / "student.onnx", "--input", "1,8,8")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "{run}", "--to", "onx"], "did you mean 'onnx'?"),
+        (["export", "{run}", "--to", "int8"], "unknown format 'int8' (allowed: onnx, pt2)"),
+        (["export", "{run}", "--outputs", "map"], "allowed: reconstruction, anomaly_map"),
+        (["export", "{run}", "--tolerance", "0"], "--tolerance"),
+        (["export", "no.safetensors"], "no such file"),
+        (["export", "."], "not a finished run"),
+        (["parity", "{run}", "no.onnx"], "no such file"),
+        (["parity", "{run}", "{run}/student.safetensors"], "allowed endings: .onnx, .pt2"),
+        (["profile", "{run}/student.onnx", "--input", "1,9,9"], "takes 1,8,8"),
+        (["predict", "{run}/student.onnx", "no.png"], "no such file or folder"),
+        (["predict", "{run}/student.onnx", "x.csv", "--on-bad", "skp"], "did you mean 'skip'?"),
+        (["predict", "{run}/student.onnx"], "INPUT"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_input_gets_one_message_and_code_two(run, capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *(one.format(run=run) for one in arguments))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    raw = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    for index, one in enumerate(raw):
+        Image.fromarray(one).save(folder / f"{index}.png")
+    np.savez(tmp_path / "t.npz", X=raw[:, None])
+    return folder
+
+
+@pytest.mark.parametrize("target", ["student.onnx", "student.safetensors", ""])
+def test_predict_writes_a_line_for_each_sample(run, images, capsys, target):
+    code, out, err = call(capsys, "predict", run / target if target else run, images, images.parent / "t.npz")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(one["file"], one["row"]) for one in rows] == [
+        *((str(images / f"{index}.png"), "") for index in range(3)),
+        *((str(images.parent / "t.npz"), str(index)) for index in range(3)),
+    ]
+    scores = [float(one["score"]) for one in rows]
+    assert scores[:3] == pytest.approx(scores[3:], rel=1e-6)
+    assert {one["decision"] for one in rows} <= {"0", "1"}
+
+
+def test_predict_skips_or_fails_on_what_is_bad(run, images, capsys, tmp_path):
+    (images / "1.png").write_bytes(b"no image")
+    code, out, err = call(capsys, "predict", run, images, "--out", tmp_path / "s.csv")
+    assert (code, out) == (2, "")
+    assert f"{images / '1.png'}: not an image" in err
+    assert not (tmp_path / "s.csv").exists()
+    code, out, err = call(capsys, "predict", run, images, "--on-bad", "skip", "--out", tmp_path / "s.jsonl")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[0].startswith(f"skipped: {images / '1.png'}")
+    assert err.splitlines()[1] == "skipped 1 bad samples"
+    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [one["file"] for one in lines] == [str(images / "0.png"), str(images / "2.png")]
+    assert all(isinstance(one["score"], float) and one["decision"] in (0, 1) for one in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "s.jsonl", "t.npz"]
+
+
+def test_progress_shows_after_two_seconds_on_a_terminal(monkeypatch, capsys):
+    from kdcompress.cli import predict
+
+    now = iter([0.0, 1.0, 1.9, 2.1, 2.2, 2.9])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with predict._progress() as count:
+        for _ in range(5):
+            count()
+    err = capsys.readouterr().err
+    assert err.count("scored") == 2
+    assert "\r3 scored, 1 a second" in err

@@ -1,0 +1,182 @@
+import io
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdcompress.data.stream import samples
+from kdcompress.errors import DataError
+
+
+def read(path, shape=(3,), dtype="float32"):
+    return list(samples([str(path)], shape, dtype))
+
+
+def csv(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2,3\n4,5,6e1\n", "a,b,c\n1,2,3\n4,5,6e1\n", "\ufeffa,b,c\r\n1,2,3\r\n\r\n4,5,60\r\n"]
+)
+def test_a_csv_table_with_and_without_a_header(tmp_path, text):
+    found = read(csv(tmp_path, text))
+    assert [one.values.tolist() for one in found] == [[1, 2, 3], [4, 5, 60]]
+    assert [one.row for one in found] == [0, 1]
+    assert found[0].values.dtype == np.float32
+
+
+def test_columns_of_words_are_left_out(tmp_path):
+    found = read(csv(tmp_path, "name,a,when,b,c\nx,1,mon,2,3\ny,4,tue,5,6\n"))
+    assert [one.values.tolist() for one in found] == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_gap_at_the_top_does_not_make_a_column_of_words(tmp_path):
+    first, second = read(csv(tmp_path, "a,b,c\n1,,3\n4,5,6\n"))
+    assert first.values is None
+    assert "row 0, column b: expected a number, found ''" in first.problem
+    assert second.values.tolist() == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [("x", "expected a number, found 'x'"), ("nan", "finite number, found nan"), ("1e39", "found 1e\\+39")],
+)
+def test_a_bad_row_late_in_a_table_is_one_bad_sample(tmp_path, cell, said):
+    rows = [f"{i},{i},{i}" for i in range(40)]
+    rows[30] = f"1,{cell},2"
+    found = read(csv(tmp_path, "\n".join(rows)))
+    assert [one.row for one in found if one.values is None] == [30]
+    with pytest.raises(DataError, match=said):
+        raise DataError(found[30].problem)
+
+
+def test_a_short_row_is_told(tmp_path):
+    rows = [f"{i},{i},{i}" for i in range(40)]
+    rows[25] = "1,2"
+    assert "row 25, column 2: expected a number, found missing" in read(csv(tmp_path, "\n".join(rows)))[25].problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "2 numeric columns: a, b; the detector takes 3 numbers a row"),
+        ("1,2,3,4\n", "4 numeric columns: 0, 1, 2, 3; the detector takes 3"),
+        ("", "no rows"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_told(tmp_path, text, said):
+    with pytest.raises(DataError, match=said):
+        read(csv(tmp_path, text))
+
+
+def test_a_csv_table_on_stdin(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("1,2,3\n"))
+    (found,) = samples(["-"], (3,), "float32")
+    assert (found.file, found.row, found.values.tolist()) == ("stdin", 0, [1, 2, 3])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_table_is_what_numpy_wrote(tmp_path, save):
+    rows = np.random.default_rng(0).standard_normal((150, 3))
+    save(tmp_path / "t.npz", X=rows, y=np.zeros(150))
+    found = read(tmp_path / "t.npz")
+    assert np.array_equal(np.stack([one.values for one in found]), rows.astype(np.float32))
+    assert [one.row for one in found] == list(range(150))
+
+
+def test_images_in_an_npz_table(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 4, 5), dtype=np.uint8)
+    np.savez(tmp_path / "t.npz", X=images)
+    assert np.array_equal(np.stack([one.values for one in read(tmp_path / "t.npz", (1, 4, 5), "uint8")]), images)
+    np.savez(tmp_path / "t.npz", X=images / 255)
+    with pytest.raises(DataError, match=r"takes uint8 \[N, 1, 4, 5\], found float64"):
+        read(tmp_path / "t.npz", (1, 4, 5), "uint8")
+
+
+def test_a_value_that_is_not_finite_is_one_bad_sample(tmp_path):
+    rows = np.ones((5, 3))
+    rows[2, 1] = np.inf
+    np.savez(tmp_path / "t.npz", X=rows)
+    assert [one.problem for one in read(tmp_path / "t.npz") if one.problem] == [
+        f"{tmp_path / 't.npz'}: row 2, column 1: expected a finite number, found inf"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"Z": np.ones((2, 3))}, r"X: missing \(the arrays in it: Z\)"),
+        ({"X": np.ones((2, 4))}, r"takes float32 \[N, 3\], found float64 \[2, 4\]"),
+        ({"X": np.array([[1, "a", None]], object)}, "expected numbers"),
+        ({"X": np.array([["1", "2", "3"]])}, "expected numbers"),
+        ({"X": np.ones((3, 4)).T}, "Fortran order"),
+    ],
+)
+def test_an_npz_table_that_does_not_fit_is_told(tmp_path, arrays, said):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(DataError, match=said):
+        read(tmp_path / "t.npz")
+
+
+def test_damaged_and_missing_tables_are_told(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.ones((100, 3)))
+    whole = (tmp_path / "t.npz").read_bytes()
+    (tmp_path / "t.npz").write_bytes(whole[:500])
+    with pytest.raises(DataError, match="damaged"):
+        read(tmp_path / "t.npz")
+    with pytest.raises(DataError, match="no such file"):
+        read(tmp_path / "no.npz")
+    with pytest.raises(DataError, match="cannot read"):
+        read(tmp_path / "no.csv")
+
+
+def test_a_table_larger_than_its_share_of_memory_streams(tmp_path):
+    """40 MB in the file; a hundredth of it at a time."""
+    with zipfile.ZipFile(tmp_path / "t.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("X.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (50_000, 100)})
+        for _ in range(50):
+            file.write(np.ones((1000, 100)).tobytes())
+    tracemalloc.start()
+    count = sum(1 for _ in samples([str(tmp_path / "t.npz")], (100,), "float32"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 50_000
+    assert most < 2_000_000
+
+
+def test_images_and_folders_are_converted_to_the_detectors_input(tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(colour).save(tmp_path / "a" / "x.png")
+    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    (found,) = read(tmp_path, (3, 6, 5), "uint8")
+    assert np.array_equal(found.values, colour.transpose(2, 0, 1))
+    assert found.row is None
+    (grey,) = read(tmp_path / "a" / "x.png", (1, 6, 5), "uint8")
+    assert np.array_equal(grey.values[0], np.asarray(Image.fromarray(colour).convert("L")))
+    (small,) = read(tmp_path, (3, 3, 4), "uint8")
+    resized = Image.fromarray(colour).resize((4, 3), Image.Resampling.BILINEAR)
+    assert np.array_equal(small.values, np.asarray(resized).transpose(2, 0, 1))
+
+
+def test_a_damaged_image_is_one_bad_sample(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no")
+    (found,) = read(tmp_path, (1, 4, 4), "uint8")
+    assert found.values is None
+    assert "not an image" in found.problem
+    (two,) = read(tmp_path / "x.png", (2, 4, 4), "uint8")
+    assert two.problem
+
+
+def test_paths_that_do_not_fit_are_told(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(tmp_path / "no", (1, 4, 4), "uint8")
+    with pytest.raises(DataError, match="no images in it"):
+        read(tmp_path, (1, 4, 4), "uint8")
+    with pytest.raises(DataError, match=r"takes samples of shape \(3,\), not images"):
+        read(tmp_path)

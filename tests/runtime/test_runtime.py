@@ -1,0 +1,276 @@
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+import kdcompress
+from kdcompress.exporting import onnx as ours
+from kdcompress.exporting.export import export
+from tests.exporting.detectors import inputs, small
+from tests.runtime.conftest import RUNTIME
+
+
+@pytest.fixture
+def detector(runtime, files):
+    return runtime.Detector.load(files["onnx"])
+
+
+@pytest.fixture(scope="module")
+def rows(runtime, tmp_path_factory):
+    one = small("mlp_ae")
+    path = tmp_path_factory.mktemp("rows") / "rows.onnx"
+    export(one, path, "onnx", inputs(one))
+    return one, runtime.Detector.load(path)
+
+
+def test_it_scores_as_torch_does(detector, conv_ae):
+    raw = inputs(conv_ae, 20).raw
+    wanted = conv_ae.detector.score(raw).numpy()
+    found = detector.score(raw.numpy())
+    assert found.dtype == np.float32
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert (
+        detector.predict(raw.numpy()).tolist()
+        == (wanted.astype(float) > conv_ae.manifest.threshold).astype(int).tolist()
+    )
+
+
+def test_it_knows_what_it_takes(detector, conv_ae, rows):
+    assert (detector.input_shape, detector.dtype, detector.threshold) == (
+        (1, 12, 10),
+        np.uint8,
+        conv_ae.manifest.threshold,
+    )
+    assert (rows[1].input_shape, rows[1].dtype) == ((7,), np.float32)
+    assert detector.metadata["labels"] == {"0": "normal", "1": "anomaly"}
+
+
+def test_rows_may_be_of_any_number_type(rows):
+    one, detector = rows
+    raw = inputs(one, 5).raw
+    wanted = one.detector.score(raw).numpy()
+    assert detector.score(raw.numpy()) == pytest.approx(wanted, rel=1e-5)
+    assert detector.score(raw.double().numpy()) == pytest.approx(wanted, rel=1e-5)
+    assert detector.score(raw.tolist()) == pytest.approx(wanted, rel=1e-5)
+    assert detector.score(np.ones((2, 7), int)).shape == (2,)
+
+
+def test_a_self_test_passes_and_fails(runtime, files, tmp_path, detector):
+    assert detector.self_test() < detector.metadata["self_test"]["tolerance"]
+    proto = onnx.load(files["onnx"])
+    said = ours.read_metadata(proto, files["onnx"])
+    tensor = next(one for one in proto.graph.initializer if len(one.dims) == 4)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.1, tensor.name))
+    (tmp_path / "x.onnx").write_bytes(ours.sealed(proto, said))
+    with pytest.raises(runtime.SelfTestError, match="scores differ by up to"):
+        runtime.Detector.load(tmp_path / "x.onnx").self_test()
+
+
+def test_images_from_files_are_as_arrays(detector, conv_ae, tmp_path):
+    raw = inputs(conv_ae, 2).raw.numpy()
+    paths = [tmp_path / f"{index}.png" for index in range(2)]
+    for path, one in zip(paths, raw, strict=True):
+        Image.fromarray(one[0]).save(path)
+    assert detector.score(paths).tolist() == detector.score(raw).tolist()
+    assert detector.score(str(paths[0])).shape == (1,)
+    Image.fromarray(raw[0, 0]).convert("RGB").resize((40, 30)).save(tmp_path / "other.png")
+    assert detector.score(tmp_path / "other.png").shape == (1,), "converted and resized"
+
+
+GOOD = np.zeros((2, 1, 12, 10), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (GOOD[:0], "empty batch"),
+        (GOOD[0], r"expected an array \[N, 1, 12, 10\], found \[1, 12, 10\]; one sample is a batch of one"),
+        (GOOD.transpose(0, 2, 3, 1), r"channels come first"),
+        (GOOD.repeat(3, 1), r"found \[2, 3, 12, 10\]"),
+        (GOOD[:, :, :9], r"found \[2, 1, 9, 10\]"),
+        (GOOD / 255, "expected uint8, found float64; images are whole numbers"),
+        (GOOD.astype(np.int32), "expected uint8, found int32"),
+        (GOOD.astype(bool), "found an array of bool"),
+        ("no.png", "no.png: not an image"),
+        (["text", 3], "found an array of <U"),
+        (None, "found an array of object"),
+        ([[1, 2], [3]], "differ in shape"),
+    ],
+)
+def test_what_does_not_fit_is_told(runtime, detector, batch, said):
+    with pytest.raises(runtime.InputError, match=said):
+        detector.score(batch)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, r"sample 1 is not finite at \[4\]: nan"), (1e300, r"not finite at \[4\]: 1e\+300")]
+)
+def test_numbers_that_are_not_finite_are_told(runtime, rows, value, said):
+    batch = np.zeros((3, 7))
+    batch[1, 4] = value
+    with pytest.raises(runtime.InputError, match=said):
+        rows[1].score(batch)
+    with pytest.raises(runtime.InputError, match="not image files"):
+        rows[1].score("x.png")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_off_is_told(runtime, files, tmp_path, share):
+    data = files["onnx"].read_bytes()
+    (tmp_path / "x.onnx").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(runtime.FileError, match="cut off|altered"):
+        runtime.Detector.load(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("place", range(-60, -5, 11))
+def test_an_altered_file_is_told(runtime, files, tmp_path, place):
+    """In the weights, or in the hash itself."""
+    data = files["onnx"].read_bytes()
+    at = data.index(b"kdcompress.sha256") - 2000 if place < -40 else len(data) + place
+    changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    (tmp_path / "x.onnx").write_bytes(changed)
+    with pytest.raises(runtime.FileError, match="altered|cut off"):
+        runtime.Detector.load(tmp_path / "x.onnx")
+
+
+def test_a_newer_format_is_told(runtime, files, tmp_path):
+    import dataclasses
+
+    proto = onnx.load(files["onnx"])
+    said = dataclasses.replace(ours.read_metadata(proto, files["onnx"]), format=7)
+    (tmp_path / "x.onnx").write_bytes(ours.sealed(proto, said))
+    with pytest.raises(runtime.FileError, match="newer kdcompress"):
+        runtime.Detector.load(tmp_path / "x.onnx")
+
+
+def foreign(path, *, shape=("N", 2), external=False, in_attribute=False):
+    """Write an ONNX file of no metadata: the sum of each row, [N, 1]."""
+    ones = numpy_helper.from_array(np.ones((2, 1), np.float32), "ones")
+    nodes = [helper.make_node("MatMul", ["x", "ones"], ["anomaly"])]
+    tensors = [ones]
+    if in_attribute:
+        nodes.insert(0, helper.make_node("Constant", [], ["ones"], value=ones))
+        tensors = []
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("anomaly", TensorProto.FLOAT, ["N", 1])],
+        tensors,
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(proto, path, save_as_external_data=external, location="weights", size_threshold=0, convert_attribute=True)
+
+
+def test_a_file_of_another_tool_runs_if_its_score_is_named(runtime, tmp_path):
+    path = tmp_path / "x.onnx"
+    foreign(path)
+    with pytest.raises(runtime.FileError, match=r"no metadata of kdcompress.*score_output="):
+        runtime.Detector.load(path)
+    with pytest.raises(runtime.FileError, match=r"no output 'score' \(allowed: anomaly\)"):
+        runtime.Detector.load(path, score_output="score")
+    found = runtime.Detector.load(path, score_output="anomaly")
+    assert found.score([[1.0, 2.0], [3.0, 4.0]]).tolist() == [3.0, 7.0]
+    with pytest.raises(runtime.InputError, match="no threshold"):
+        found.predict([[1.0, 2.0]])
+    with pytest.raises(runtime.SelfTestError, match="no self-test"):
+        found.self_test()
+    known = runtime.Detector.load(path, score_output="anomaly", threshold=5)
+    assert known.predict([[1.0, 2.0], [3.0, 4.0]]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("in_attribute", [False, True])
+def test_weights_outside_the_file_are_refused(runtime, tmp_path, in_attribute):
+    path = tmp_path / "x.onnx"
+    foreign(path, external=True, in_attribute=in_attribute)
+    assert (tmp_path / "weights").stat().st_size
+    with pytest.raises(runtime.FileError, match="weights in another file"):
+        runtime.Detector.load(path, score_output="anomaly")
+
+
+def test_the_fields_that_lead_to_tensors_are_those_of_onnx(runtime):
+    """By the descriptors of the onnx package: all fields of a graph, a node, ... that hold such messages."""
+    from kdcompress_runtime import file
+
+    kinds = {
+        "model": onnx.ModelProto,
+        "training": onnx.TrainingInfoProto,
+        "function": onnx.FunctionProto,
+        "graph": onnx.GraphProto,
+        "node": onnx.NodeProto,
+        "attribute": onnx.AttributeProto,
+        "sparse": onnx.SparseTensorProto,
+        "tensor": onnx.TensorProto,
+    }
+    names = {message.DESCRIPTOR.name: kind for kind, message in kinds.items()}
+    for kind, message in kinds.items():
+        wanted = {
+            field.number: names[field.message_type.name]
+            for field in message.DESCRIPTOR.fields
+            if field.message_type is not None and field.message_type.name in names
+        }
+        assert file.BELOW.get(kind, {}) == wanted, kind
+    tensor = onnx.TensorProto.DESCRIPTOR.fields_by_name
+    assert (tensor["external_data"].number, tensor["data_location"].number) == (
+        file.EXTERNAL_DATA,
+        file.DATA_LOCATION,
+    )
+
+
+def test_it_runs_where_torch_cannot_be_imported(files, conv_ae, tmp_path):
+    raw = inputs(conv_ae, 6).raw
+    np.save(tmp_path / "raw.npy", raw.numpy())
+    code = f"""
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "kdcompress", "onnx", "scipy", "sklearn", "pydantic", "PIL"):
+            raise ImportError(name + " is not on this device")
+
+sys.meta_path.insert(0, Block())
+sys.path.insert(0, {str(RUNTIME)!r})
+import json
+import numpy as np
+from kdcompress_runtime import Detector
+
+detector = Detector.load({str(files["onnx"])!r})
+detector.self_test()
+try:
+    detector.score("x.png")
+    said = ""
+except Exception as error:
+    said = str(error)
+print(json.dumps([detector.score(np.load({str(tmp_path / "raw.npy")!r})).tolist(), said]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores, said = json.loads(done.stdout)
+    assert scores == pytest.approx(conv_ae.detector.score(raw).tolist(), rel=1e-5)
+    assert "need Pillow" in said
+
+
+def test_importing_it_is_cheap():
+    code = f"import sys; sys.path.insert(0, {str(RUNTIME)!r}); import kdcompress_runtime; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "numpy" in loaded
+    assert not loaded & {"onnxruntime", "PIL", "torch", "kdcompress", "onnx"}
+
+
+def test_the_distribution_needs_numpy_and_onnxruntime_only(runtime):
+    plain = tomllib.loads((RUNTIME / "pyproject.toml").read_text())["project"]
+    assert sorted(one.partition(">")[0] for one in plain["dependencies"]) == ["numpy", "onnxruntime"]
+    assert plain["version"] == runtime.__version__ == kdcompress.__version__
+
+
+def test_threads_do_not_change_scores(runtime, files, conv_ae):
+    raw = inputs(conv_ae, 8).raw.numpy()
+    one, two = (runtime.Detector.load(files["onnx"], threads=count).score(raw) for count in (1, 2))
+    assert one == pytest.approx(two, rel=1e-6)

@@ -1,0 +1,46 @@
+"""The page's commands run as they stand there, on a run that is shorter."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdcompress.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "device.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+(PYTHON,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SHORTER = ("teacher.strategy.epochs=1", "strategy.steps.0.epochs=1", "strategy.steps.1.epochs=1", "control=false")
+
+
+def test_its_commands_run_in_their_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("images/x.png")
+    assert [shlex.split(line)[1] for line in COMMANDS] == ["distill", "export", "parity", "profile", "predict"]
+    for line in COMMANDS:
+        program, *words = shlex.split(line)
+        assert program == "kdcompress"
+        if words[0] == "distill":
+            words += [part for one in SHORTER for part in ("--set", one)]
+        found = [str(path) for word in words for path in (sorted(tmp_path.glob(word)) if "*" in word else [word])]
+        with pytest.raises(SystemExit, match="0"):
+            main(found)
+    assert "passed" in capsys.readouterr().out
+    assert (tmp_path / "scores.csv").read_text().splitlines()[1].startswith("images/x.png,,")
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "runtime")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\[\S+ \S+\] \[[01] [01]\]", done.stdout)
