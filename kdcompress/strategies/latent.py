@@ -6,6 +6,7 @@ from kdcompress.losses import LOSSES
 from kdcompress.queries import Query
 from kdcompress.stage import Stage, Term
 from kdcompress.strategies import STRATEGIES
+from kdcompress.strategies.progressive import Rate
 from kdcompress.strategies.single import (
     QUERIES,
     Averaging,
@@ -13,12 +14,11 @@ from kdcompress.strategies.single import (
     Course,
     Epochs,
     Positive,
-    Rate,
     ScheduleName,
     Share,
-    Weight,
     single,
 )
+from kdcompress.strategies.updates import Weight
 from kdcompress.types import Interface
 
 

@@ -11,6 +11,7 @@ from kdcompress.losses.relations import angles, distances
 from kdcompress.queries import Query
 from kdcompress.stage import Stage, Term
 from kdcompress.strategies import STRATEGIES
+from kdcompress.strategies.progressive import Rate
 from kdcompress.strategies.single import (
     QUERIES,
     Averaging,
@@ -18,12 +19,11 @@ from kdcompress.strategies.single import (
     Course,
     Epochs,
     Inner,
-    Rate,
     ScheduleName,
     Share,
-    Weight,
     single,
 )
+from kdcompress.strategies.updates import Weight
 from kdcompress.types import Interface
 
 

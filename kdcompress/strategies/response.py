@@ -7,18 +7,18 @@ from kdcompress.losses import LOSSES
 from kdcompress.queries import Query
 from kdcompress.stage import Stage, Term
 from kdcompress.strategies import STRATEGIES
+from kdcompress.strategies.progressive import Rate
 from kdcompress.strategies.single import (
     QUERIES,
     Averaging,
     BatchSize,
     Course,
     Epochs,
-    Rate,
     ScheduleName,
     Share,
-    Weight,
     single,
 )
+from kdcompress.strategies.updates import Weight
 from kdcompress.types import Interface
 
 

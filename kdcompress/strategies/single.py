@@ -15,11 +15,9 @@ from kdcompress.strategies.updates import own_terms, projections
 from kdcompress.types import Interface
 
 Epochs: TypeAlias = Annotated[int, Field(ge=1)]
-Rate: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 ScheduleName: TypeAlias = Literal["cosine", "constant"]
 BatchSize: TypeAlias = Annotated[int, Field(ge=2)]
 Averaging: TypeAlias = Annotated[float, Field(gt=0, lt=1)] | None
-Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=100)]
 

@@ -155,6 +155,14 @@ def test_maps_of_two_sizes_are_averaged_to_the_smaller(name):
     assert value(name, side(features=large), side(features=small)) == pytest.approx(0, abs=1e-6)
 
 
+def test_what_varies_within_a_cell_of_the_smaller_map_does_not_count():
+    small, other = torch.rand(6, 2, 3, 4), torch.rand(6, 2, 3, 4)
+    checks = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 3)[:, :, None]
+    large = small.repeat_interleave(2, 1).repeat_interleave(2, 2) + checks
+    expected = value("distil_features", side(features=small), side(features=other))
+    assert value("distil_features", side(features=large), side(features=other)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_map_of_zeros_has_a_finite_gradient():
     features = torch.zeros(2, 3, 3, 4, requires_grad=True)
     LOSSES["distil_attention"].compute(side(features=features), side(features=torch.rand(2, 3, 3, 4))).backward()
