@@ -13,13 +13,14 @@ from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
+from kdcompress.architectures.dirichlet import fitted
 from kdcompress.architectures.whitening import covariance, inverse_root
 from kdcompress.errors import InputError
 from kdcompress.signature import Later
 from kdcompress.types import Detector, Outputs, Pair
 
 Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
-Score: TypeAlias = Literal["likelihood", "combined"]
+Score: TypeAlias = Literal["likelihood", "combined", "dirichlet"]
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
 
@@ -51,6 +52,7 @@ class TransformNet(Detector):
     """Image to the log-odds of each transformation, for each transformation of it; all passes are part of the score."""
 
     typical: Tensor
+    shares: Tensor
 
     def __init__(
         self,
@@ -78,8 +80,12 @@ class TransformNet(Detector):
             nn.Linear(channels[-1], len(self.transforms)),
         )
         self.metric: nn.Linear | None = None
-        self.fitted = score == "combined"
-        if self.fitted:
+        self.fitted = score != "likelihood"
+        self.concentrated = score == "dirichlet"
+        if self.concentrated:
+            # Until it is calibrated the score is the likelihood.
+            self.register_buffer("shares", torch.eye(len(self.transforms)) / len(self.transforms))
+        if score == "combined":
             features = channels[-1] * len(self.transforms)
             self.metric = nn.Linear(features, features)
             # Until it is calibrated the distance is 0, and the score the likelihood.
@@ -105,11 +111,15 @@ class TransformNet(Detector):
         return outputs
 
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
-        """Fit the distance and the two parts' shares to normals: each part of a ``combined`` score is 1 in the mean.
+        """Fit what the score has beside weights to normals.
 
+        Of a ``combined`` score the distance, and the two parts' shares: each part is 1 in the mean.
         The features of all passes are whitened together (Ledoit and Wolf's covariance), so that the distance is
         Mahalanobis's, as Lee et al. (NeurIPS 2018) take it of a classifier's features.
         """
+        if self.concentrated:
+            logs = torch.cat([F.log_softmax(self.network[-1](self._features(x)), 2) for x in chunks])
+            self.shares.copy_((fitted(logs) - 1) / len(self.transforms))
         if self.metric is None:
             return
         passes = [self._features(x) for x in chunks]
@@ -127,8 +137,12 @@ class TransformNet(Detector):
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018).
 
-        A ``combined`` score is the mean of this and the distance, each divided by its mean over normals.
+        A ``combined`` score is the mean of this and the distance, each divided by its mean over normals. A
+        ``dirichlet`` score is how unlikely the answers to all transformations are under the distributions that normals'
+        follow, up to what is the same for all (eq. 3 there), divided by the number of transformations.
         """
+        if self.concentrated:
+            return -(F.log_softmax(outputs["logits"], 2) * self.shares).sum((1, 2))
         likelihood = _unlikelihood(outputs["logits"])
         if self.metric is None:
             return likelihood
@@ -196,8 +210,8 @@ def transform_net(
         jitter: in training, images are shifted at random by up to so many pixels first.
         flip: in training, images are mirrored at random first.
         size: side to which images are resized first; unset, they stay as they are.
-        score: how unlikely the right answers are, or, combined, also how far the features lie from those of normals:
-            fitted by a stage that calibrates.
+        score: how unlikely the right answers are, or, combined, also how far the features lie from those of normals,
+            or, dirichlet, how unlikely all answers are among those to normals: both fitted by a stage that calibrates.
 
     Raises:
         InputError: for input that is no square image of a supported size.

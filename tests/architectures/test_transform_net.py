@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import scaled
+from kdcompress.architectures.dirichlet import fitted
 from kdcompress.errors import InputError
 from kdcompress.profiling.counters import macs
 from kdcompress.types import Scorer
@@ -174,6 +175,33 @@ def test_the_distance_costs_the_square_of_the_features():
 def test_what_it_cannot_take_is_refused(shape, options, match):
     with pytest.raises(InputError, match=match):
         BUILD(shape, **options)
+
+
+def test_until_it_is_calibrated_a_dirichlet_score_is_the_likelihood():
+    plain, other = (
+        BUILD((1, 8, 8), base=2, depth=2, score=score).detector.eval() for score in ("likelihood", "dirichlet")
+    )
+    other.load_state_dict({**plain.state_dict(), "shares": other.shares})
+    torch.testing.assert_close(other.score(raw((1, 8, 8), 5)), plain.score(raw((1, 8, 8), 5)))
+
+
+def test_a_calibrated_one_is_the_likelihood_of_all_answers_under_what_normals_give():
+    detector, x = combined(score="dirichlet", base=2)
+    with torch.no_grad():
+        # An untrained network gives nearly the same answers to everything.
+        detector.network[-1].weight.mul_(20)
+    calibrated(detector, x[:30], x[30:])
+    with torch.no_grad():
+        outputs = detector(x)
+        answers = torch.softmax(outputs["logits"].double(), 2)
+    concentrations = fitted(answers.log())
+    likely = sum(
+        torch.distributions.Dirichlet(concentrations[i]).log_prob(answers[:, i]) for i in range(answers.shape[1])
+    )
+    scores = detector.score_outputs(x, outputs).double() * answers.shape[1]
+    # Equal but for one constant: what normalises the distributions.
+    torch.testing.assert_close(scores - scores[0], -(likely - likely[0]), rtol=1e-3, atol=1e-3)
+    assert scores.std() > 0
 
 
 def test_images_that_are_not_square_are_resized():
