@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,15 @@ def test_the_committed_reports_are_made_from_the_committed_cells(path, tmp_path)
     write_suite(SuiteDir(folder), ("json", "md", "csv"), tmp_path)
     for name in ("summary.json", "report.md", "report.csv"):
         assert (tmp_path / name).read_text() == (folder / name).read_text(), name
+
+
+def test_the_tables_of_the_pages_are_those_of_the_reports():
+    """`python benchmarks/pages.py` puts them there."""
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "pages.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert any("<!-- table: " in page.read_text() for page in (BENCHMARKS.parent / "docs").glob("*.md"))
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
