@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.foreign import foreign, registered
+from kdcompress.architectures.foreign import Foreign, foreign, registered
 from kdcompress.architectures.module import Wrapped, tapped
 from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction, Score
 from kdcompress.errors import InputError
@@ -41,7 +41,7 @@ class Teacher:
     detector: Detector
 
 
-class _Function(Detector):
+class _Function(Detector, Foreign):
     """A function of arrays."""
 
     def __init__(self, function: Callable[[np.ndarray], Any], score: Callable[[Any], Any] | None) -> None:

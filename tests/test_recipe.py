@@ -151,7 +151,7 @@ class TestShipped:
 def test_what_is_wrong_is_named(write, text, said):
     (problem,) = problems(write(text))
     assert problem.startswith(said)
-    assert len(problem) < 400
+    assert len(problem) < 600
 
 
 def test_all_problems_are_in_one_error(write):

@@ -172,6 +172,9 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the levels' maps of standard images."""
+        if torch.compiler.is_exporting():
+            whole: list[Tensor] = self.network(x)
+            return whole  # in parts, a graph would be of one batch size
         levels = zip(*(self.network(part) for part in x.split(_AT_ONCE)), strict=True)
         return [torch.cat(maps) for maps in levels]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.foreign import foreign, registered
+from kdcompress.architectures.foreign import Foreign, foreign, registered
 from kdcompress.architectures.rows import RowDetector, row_size
 from kdcompress.errors import InputError, unknown
 from kdcompress.signature import AtMostNormals
@@ -31,7 +31,7 @@ SKLEARN = {
 _PYOD = "pyod."
 
 
-class Estimator(RowDetector):
+class Estimator(RowDetector, Foreign):
     """A detector that is fitted to the normals that it keeps: again from a bundle, which has them and no pickle."""
 
     fitted = True

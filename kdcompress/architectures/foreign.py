@@ -19,6 +19,10 @@ Compute: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
 """A batch [N, ...] to its results, each [N, ...]."""
 
 
+class Foreign:
+    """Marks a detector that computes outside of torch: it teaches, and cannot be trained along or exported."""
+
+
 @dataclass(frozen=True)
 class _Called:
     compute: Compute

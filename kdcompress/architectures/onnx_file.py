@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.foreign import foreign, registered
+from kdcompress.architectures.foreign import Foreign, foreign, registered
 from kdcompress.architectures.scoring import Preparation, Score, offered, scored
 from kdcompress.errors import InputError
 from kdcompress.pinned import Pinned, pinned
@@ -43,7 +43,7 @@ OnnxFile: TypeAlias = Annotated[str | Sized, AfterValidator(_sized)]
 """A file's path or a `Sized`."""
 
 
-class OnnxModel(Detector):
+class OnnxModel(Detector, Foreign):
     """A graph that onnxruntime computes; its results have the names that they have in the file."""
 
     content: Tensor

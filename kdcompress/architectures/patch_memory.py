@@ -55,7 +55,9 @@ class PatchMemory(FeatureDetector):
         # Not in bfloat16: which patch is the nearest can be a small difference of large numbers.
         with _in_float32(x.device):
             rows = patches.flatten(0, 2).float()
-            nearest = torch.cat([self._distance(part) for part in rows.split(at_once)])
+            # In parts, an exported graph would be of one batch size.
+            parts = (rows,) if torch.compiler.is_exporting() else rows.split(at_once)
+            nearest = torch.cat([self._distance(part) for part in parts])
         found = nearest.unflatten(0, patches.shape[:3])
         return {"patch_distance": found, "anomaly_map": enlarged(found[:, None], self.shown)}
 
@@ -88,8 +90,8 @@ class PatchMemory(FeatureDetector):
 
 
 def _in_float32(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context without lower precision; there is none of it where nothing is computed."""
-    known = torch.amp.is_autocast_available(device.type)
+    """Return the context without lower precision; there is none where nothing is computed, or a graph is exported."""
+    known = torch.amp.is_autocast_available(device.type) and not torch.compiler.is_exporting()
     return torch.autocast(device.type, enabled=False) if known else nullcontext()
 
 

@@ -6,8 +6,9 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+from kdcompress.architectures.foreign import Foreign
 from kdcompress.bundle import Bundle
-from kdcompress.errors import KdcompressError
+from kdcompress.errors import InputError, KdcompressError
 from kdcompress.evaluation.scoring import score
 from kdcompress.exporting import onnx, pt2
 from kdcompress.exporting.exported import Exported
@@ -40,7 +41,7 @@ def export(
         share: of the median score that a score may be off.
 
     Raises:
-        InputError: where the detector has no such output, or a package is missing.
+        InputError: where the detector has no such output or computes outside of torch, or a package is missing.
         KdcompressError: where torch cannot export the detector.
         ParityError: where the file does not pass; nothing is written.
     """
@@ -71,6 +72,11 @@ def made(
 ) -> tuple[bytes, Exported]:
     """Return the content of a file, and the detector in it; ``path`` is for messages."""
     shape = bundle.manifest.input_shape
+    if any(isinstance(part, Foreign) for part in bundle.detector.modules()):
+        raise InputError(
+            f"{bundle.manifest.architecture}: it computes outside of torch and cannot be exported (allowed: a student "
+            "of it)"
+        )
     detector = copy.deepcopy(bundle.detector).float().eval()
     example = made_up(detector, shape, 2).raw
     check_wanted(wanted, detector, example)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,9 @@ def made_up(detector: Detector, shape: tuple[int, ...], count: int = FEWEST) -> 
         spread = 0.25 + 2 * torch.rand(count, *[1] * len(shape), generator=generator)
         raw = spread * torch.randn(count, *shape, generator=generator)
         if isinstance(detector, RowDetector):
-            raw = raw * detector.scale.cpu().reshape(shape) + detector.mean.cpu().reshape(shape)
+            # Each number has its own mean and spread, or all of a channel have one.
+            own = shape if detector.scale.numel() == math.prod(shape) else (shape[0], *[1] * (len(shape) - 1))
+            raw = raw * detector.scale.cpu().reshape(own) + detector.mean.cpu().reshape(own)
     return Inputs(raw, torch.zeros(0, dtype=torch.int64), f"{count} made-up inputs")
 
 

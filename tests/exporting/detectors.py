@@ -26,6 +26,12 @@ SMALL = {
     "nearest_neighbours": ((7,), {"kept": 100, "neighbours": 3}),
     "isolation_forest": ((7,), {"trees": 10, "samples": 32}),
     "series": ((2, 9), {}),
+    "conv1d_ae": ((2, 32), {"base": 4, "latent": 4}),
+    "vae": ((7,), {"base": 8}),
+    "ensemble": ((7,), {"members": ({"name": "mlp_ae", "base": 8}, {"name": "nearest_neighbours", "kept": 40})}),
+    "patch_memory": ((3, 32, 32), {"patches": 20}),
+    "stfpm": ((1, 32, 32), {"width": 0.1}),
+    "reverse_distillation": ((1, 32, 32), {"width": 0.1}),
 }
 """Input shape and options by name; the first word is the architecture, a series goes through ``mlp_ae``."""
 

@@ -7,11 +7,13 @@ import onnx
 import pytest
 import torch
 
-from kdcompress.bundle import Bundle
+from kdcompress.architectures import ARCHITECTURES
+from kdcompress.bundle import Bundle, Manifest, build
 from kdcompress.errors import BundleError, InputError, KdcompressError
 from kdcompress.exporting import export as module
 from kdcompress.exporting.export import ParityError, export
 from kdcompress.exporting.exported import load
+from kdcompress.signature import required
 from kdcompress.types import Detector, Pair
 from tests.exporting.detectors import SMALL, inputs, small
 
@@ -36,9 +38,18 @@ def test_every_family_exports_and_passes_the_gate(tmp_path, name, to):
 
 
 def test_every_architecture_is_among_them():
-    from kdcompress.architectures import ARCHITECTURES
+    families = {name for name in ARCHITECTURES.builtins() if not required(ARCHITECTURES[name])}
+    assert families <= {name.split()[0] for name in SMALL}
 
-    assert set(ARCHITECTURES.builtins()) <= {name.split()[0] for name in SMALL}
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_what_computes_outside_of_torch_is_refused(tmp_path, to):
+    options = {"of": "OneClassSVM", "kept": 20}
+    pair = build("estimator", options, (7,), 0)
+    one = Bundle(Manifest("estimator", options, (7,)), pair)
+    with pytest.raises(InputError, match="computes outside of torch"):
+        export(one, tmp_path / f"x.{to}", to, inputs(one))
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_and_shapes_are_those_of_the_contract(files):
