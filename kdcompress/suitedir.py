@@ -21,7 +21,7 @@ from kdcompress.suite import Published, Suite
 
 SCHEMA = 1
 
-OVER_RUNS = ("data.normal_class", "data.set", "seed")
+OVER_RUNS = ("data.normal_class", "data.set", "data.series", "seed")
 """Axes over which a summary takes means; every other axis sets cells apart."""
 
 
