@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "kdcompress"
 LAYERS = [
     {"errors"},
     {"disk", "memory", "registry", "seeding", "signals", "document"},
-    {"signature", "results", "plugins", "library", "pinned"},
+    {"signature", "results", "plugins", "library", "pinned", "pt2archive"},
     {"recipe", "contents", "product"},
     {"rundir", "suite"},
     {"suitedir"},
@@ -115,6 +115,7 @@ def test_a_library_stays_where_it_belongs(library, allowed):
         "plugins",
         "library",
         "pinned",
+        "pt2archive",
         "suite",
         "suitedir",
     ],

@@ -72,6 +72,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.onnx_file:onnx",
             "An exported ONNX model, as it is: a teacher.",
         ),
+        "pt2": Entry(
+            "kdcompress.architectures.pt2_file:pt2",
+            "A model that `torch.export.save` wrote, as it is: a teacher.",
+        ),
         "estimator": Entry(
             "kdcompress.architectures.estimator:estimator",
             "A detector of scikit-learn or PyOD, fitted to the training normals: a teacher.",

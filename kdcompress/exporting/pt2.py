@@ -17,7 +17,7 @@ from kdcompress.errors import BundleError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import Traced
 from kdcompress.exporting.metadata import HASH_KEY, KEY, Metadata, from_text, to_text
-from kdcompress.exporting.vetting import members, refuse_code
+from kdcompress.pt2archive import members, refuse_code
 
 _METADATA = f"{KEY}.json"
 

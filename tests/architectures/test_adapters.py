@@ -272,6 +272,7 @@ class TestOnnx:
         shutil.copy(exported[1] / "one.onnx", file)
         options = resolved("onnx", {"file": str(file), "score": {"reconstruction": "back"}})
         pair = bundle.build("onnx", options, (1, 8, 8), 0)
+        pair.detector.adapt([])
         bundle.save(tmp_path / "it.safetensors", Manifest("onnx", options, (1, 8, 8)), pair)
         expected = score(pair.detector, IMAGES).tolist()
         file.unlink()
@@ -296,6 +297,58 @@ class TestOnnx:
         wrong = build("onnx", (1, 8, 8), file=str(exported[1] / "one.onnx"), score="bak").detector
         with pytest.raises(InputError, match="unknown output 'bak'; did you mean 'back'"):
             wrong.score(IMAGES)
+
+
+class TestPt2:
+    @pytest.fixture(scope="class")
+    def file(self, tmp_path_factory):
+        torch.manual_seed(3)
+        network, path = Net().eval(), tmp_path_factory.mktemp("pt2") / "net.pt2"
+        program = torch.export.export(network, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},))
+        torch.export.save(program, path)
+        fixed = torch.export.export(network, (torch.rand(4, 1, 8, 8),))
+        torch.export.save(fixed, path.with_name("fixed.pt2"))
+        return network, path
+
+    @pytest.mark.parametrize("name", ["net.pt2", "fixed.pt2"])
+    def test_it_scores_as_the_network_that_was_exported_also_from_a_bundle(self, file, name, tmp_path):
+        network, path = file
+        plain = {"file": str(path.with_name(name)), "score": {"reconstruction": "output"}}
+        options = resolved("pt2", {**plain, "preparation": {"scale": "unit"}})
+        pair = bundle.build("pt2", options, (1, 8, 8), 0)
+        pair.detector.adapt([])
+        x = IMAGES.float() / 255
+        with torch.no_grad():
+            expected = (network(x) - x).square().mean((1, 2, 3)).tolist()
+        assert score(pair.detector, IMAGES).tolist() == pytest.approx(expected, rel=1e-4)
+        bundle.save(tmp_path / "it.safetensors", Manifest("pt2", options, (1, 8, 8)), pair)
+        loaded = bundle.load(tmp_path / "it.safetensors")
+        assert loaded.manifest.options["file"].keys() == {"sha256", "bytes"}
+        assert score(loaded.detector, IMAGES).tolist() == pytest.approx(expected, rel=1e-4)
+
+    def test_it_is_planned_without_memory(self, file):
+        options = resolved("pt2", {"file": str(file[1]), "score": {"reconstruction": "output"}})
+        one = torch.empty(2, 1, 8, 8, dtype=torch.uint8, device="meta")
+        assert _meta("pt2", options, one).detector.score(one).shape == (2,)
+
+    def test_what_is_wrong_with_a_file_is_said(self, file, tmp_path):
+        (tmp_path / "no.pt2").write_bytes(b"nothing")
+        with pytest.raises(InputError, match=r"no\.pt2: not a file of torch\.export"):
+            build("pt2", (1, 8, 8), file=str(tmp_path / "no.pt2")).detector.score(IMAGES)
+        with pytest.raises(InputError, match="unknown output 'score'"):
+            build("pt2", (1, 8, 8), file=str(file[1])).detector.score(IMAGES)
+
+    def test_one_that_could_run_code_is_refused(self, file, tmp_path):
+        import zipfile
+
+        with zipfile.ZipFile(file[1]) as archive, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad:
+            for info in archive.infolist():
+                data = archive.read(info)
+                if info.filename.endswith("models/model.json"):
+                    data = data.replace(b"torch.ops.aten.conv2d.default", b"torch.hub.load", 1)
+                bad.writestr(info.filename, data)
+        with pytest.raises(InputError, match="refused: it calls 'torch.hub.load'"):
+            build("pt2", (1, 8, 8), file=str(tmp_path / "bad.pt2")).detector.score(IMAGES)
 
 
 def test_a_foreign_result_of_another_length_is_refused():

@@ -21,6 +21,7 @@ _MEMBERS = re.compile(
     r"|data/sample_inputs/model\.pt|models/model\.json|archive_format|archive_version|byteorder"
     r"|extra/kdcompress\.(json|sha256)|\.data/(version|serialization_id|alignment)|\.format_version|\.storage_alignment"
 )
+_SAMPLES = "data/sample_inputs/model.pt"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _OPERATOR = re.compile(
     r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg|getitem|eq|ne|lt|le|gt|ge)"
@@ -57,13 +58,30 @@ def refuse_code(data: bytes, path: Path) -> Mapping[str, bytes]:
     return content
 
 
+def without_samples(data: bytes) -> bytes:
+    """Return a file of `torch.export` without the inputs that it was traced with: the one thing that is pickled in all.
+
+    Raises:
+        BundleError: where it is no such file.
+    """
+    written = io.BytesIO()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(written, "w") as kept:
+            for info in archive.infolist():
+                pickled = info.filename.partition("/")[2] == _SAMPLES
+                kept.writestr(info.filename, b"" if pickled else archive.read(info))
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise BundleError(f"not a file of torch.export, or a damaged one: {error}") from error
+    return written.getvalue()
+
+
 def _problems(content: Mapping[str, bytes]) -> Iterator[str]:
     for name in content:
         if not _MEMBERS.fullmatch(name):
             yield f"it has a member '{name[:80]}'"
     if content["archive_format"] != b"pt2":
         yield "it is of an older format"
-    if content.get("data/sample_inputs/model.pt"):
+    if content.get(_SAMPLES):
         yield "it has pickled sample inputs"
     for name in _CONFIGS:
         config = json.loads(content[name])["config"]

@@ -10,7 +10,7 @@ import torch
 
 from kdcompress.errors import BundleError
 from kdcompress.exporting import pt2
-from kdcompress.exporting.vetting import refuse_code
+from kdcompress.pt2archive import refuse_code
 
 GRAPH = "models/model.json"
 

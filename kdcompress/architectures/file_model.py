@@ -1,0 +1,113 @@
+"""An exported model as a detector: frozen, batched, and in the bundle as the bytes that it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from kdcompress.architectures.foreign import Foreign, foreign, registered
+from kdcompress.architectures.scoring import Preparation, Score, offered, scored
+from kdcompress.errors import InputError
+from kdcompress.pinned import Pinned, pinned
+from kdcompress.types import Detector, Outputs
+
+T = TypeVar("T", bound="FileModel")
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sized(Pinned):
+    """A file whose size is known too: a bundle that is loaded has to know how large a graph it holds."""
+
+    bytes: Annotated[int, Field(ge=0)] | None = None
+
+
+def sized(given: str | Sized) -> Sized:
+    """Return a file as an option names it with hash and size, which are found where they are not given."""
+    named = Sized(given) if isinstance(given, str) else given
+    if named.sha256 is not None and named.bytes is not None:
+        return named
+    known = pinned(Pinned(named.file, named.sha256))
+    try:
+        return Sized(known.file, known.sha256, len(known.read()))
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+ModelFile: TypeAlias = Annotated[str | Sized, AfterValidator(sized)]
+"""A file's path or a `Sized`."""
+
+
+class FileModel(Detector, Foreign):
+    """A graph in a file; its results have the names that they have there."""
+
+    content: Tensor
+
+    def __init__(self, file: Sized, score: Score, preparation: Preparation) -> None:
+        super().__init__()
+        assert file.bytes is not None, "its size is known"
+        self.file, self.how, self.preparation = file, score, preparation
+        self.register_buffer("content", torch.zeros(file.bytes, dtype=torch.uint8))
+        self.number = registered(self._compute, lambda: [shape for _, shape in self.results()])
+
+    @abstractmethod
+    def results(self) -> list[tuple[str, Shape]]:
+        """Return names and shapes, for one sample, of the results that are numbers for each sample."""
+
+    @abstractmethod
+    def computed(self, x: np.ndarray) -> list[np.ndarray]:
+        """Return these results of a batch of the size that the graph takes."""
+
+    @abstractmethod
+    def fixed(self) -> int | None:
+        """Return the only batch size that the graph takes; None where it takes any."""
+
+    def __deepcopy__(self: T, memo: dict[int, object]) -> T:
+        """Return one that loads the graph again: what is loaded cannot be copied."""
+        twin = type(self)(self.file, self.how, self.preparation)
+        twin.load_state_dict(self.state_dict())
+        return twin.train(self.training).to(self.content.device)
+
+    def adapt(self, chunks: Iterable[Tensor]) -> None:
+        """Read the file; a bundle has it whole, so only what is made needs it."""
+        if self.file.file is not None:
+            self.content.copy_(torch.frombuffer(bytearray(self.file.read()), dtype=torch.uint8))
+
+    def graph(self) -> bytes:
+        """Return the file's content."""
+        return self.file.read() if self.file.file is not None else self.content.cpu().numpy().tobytes()
+
+    @property
+    def where(self) -> str:
+        """What to call it in messages."""
+        return self.file.file or "the exported model"
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Return what the graph sees."""
+        return self.preparation(raw)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return the graph's results of floating type."""
+        names = [name for name, _ in self.results()]
+        return offered(dict(zip(names, foreign(x, self.number), strict=True)), self.how)
+
+    def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
+        """Return the score [N], as it was said to come from the outputs."""
+        return scored(x, outputs, self.how)
+
+    def _compute(self, x: np.ndarray) -> list[np.ndarray]:
+        fixed = self.fixed() or len(x)
+        parts = []
+        for start in range(0, len(x), max(1, fixed)):
+            part = x[start : start + fixed]
+            # A graph of a fixed batch is given whole ones: the last is filled up with its first sample.
+            whole = np.concatenate([part, np.repeat(part[:1], fixed - len(part), 0)]) if len(part) < fixed else part
+            parts.append([one[: len(part)] for one in self.computed(whole)])
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
