@@ -44,6 +44,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.score_net:score_net",
             "One number in one pass: what learns any teacher's scores, whatever the teacher does for them.",
         ),
+        "map_net": Entry(
+            "kdcompress.architectures.map_net:map_net",
+            "One pass to a map of where an image is odd; the score is its largest place.",
+        ),
         "prototypes": Entry(
             "kdcompress.architectures.prototypes:prototypes",
             "Distance to the nearest of a few learned points: a memory of normals made small.",

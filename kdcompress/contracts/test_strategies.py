@@ -18,6 +18,7 @@ EVERYTHING = Interface(
         "latent_of_reconstruction": (8,),
         "logits": (4, 4),
         "features": (4, 4, 6),
+        "anomaly_map": (1, 4, 4),
     },
     {"real_logit": (), "fake_logit": (), "real_features": (2,), "fake_features": (2,)},
 )

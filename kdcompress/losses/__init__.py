@@ -53,6 +53,9 @@ LOSSES: Registry[Loss] = Registry(
             f"{_DISTILLATION}:distil_features", "L2 between the two detectors' inner features, by channel."
         ),
         "distil_logits": Entry(f"{_CLASSIFICATION}:distil_logits", "Divergence of the two detectors' softened logits."),
+        "distil_map": Entry(
+            f"{_DISTILLATION}:distil_map", "One less the correlation of the two detectors' anomaly maps."
+        ),
         "distil_attention": Entry(
             f"{_DISTILLATION}:distil_attention", "Squared distance of where the two detectors' inner maps are active."
         ),

@@ -89,6 +89,18 @@ def distil_score(own: Side, other: Side | None) -> Tensor:
     return 1 - (mine * theirs).mean()
 
 
+@LOSSES.register("distil_map")
+@loss(shared=("anomaly_map",))
+def distil_map(own: Side, other: Side | None) -> Tensor:
+    """One less the correlation of the two detectors' anomaly maps [N, 1, H, W] over all places of a batch, in [0, 2].
+
+    Each is compressed as scores are in ``distil_score``.
+    """
+    maps = (side.aligned["anomaly_map"].flatten() for side in (own, _other(other)))
+    mine, theirs = (_standard(_compressed(one)) for one in maps)
+    return 1 - (mine * theirs).mean()
+
+
 def _compressed(score: Tensor) -> Tensor:
     sizes = score.detach().abs()
     # Where most scores are 0, as distances of rows that stand there several times, their mean is the unit.

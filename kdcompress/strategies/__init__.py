@@ -55,6 +55,10 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.hint:hint",
             "Learn a frozen teacher's inner features and latents, through linear maps where the sizes differ.",
         ),
+        "maps": Entry(
+            "kdcompress.strategies.maps:maps",
+            "Learn a frozen teacher's anomaly maps.",
+        ),
         "attention": Entry(
             "kdcompress.strategies.attention:attention",
             "Learn where in an image a frozen teacher's inner map is active.",

@@ -167,3 +167,13 @@ def test_a_map_of_zeros_has_a_finite_gradient():
     features = torch.zeros(2, 3, 3, 4, requires_grad=True)
     LOSSES["distil_attention"].compute(side(features=features), side(features=torch.rand(2, 3, 3, 4))).backward()
     assert torch.isfinite(features.grad).all()
+
+
+def test_maps_are_alike_up_to_unit_and_offset_of_their_compressed_places():
+    torch.manual_seed(0)
+    maps = torch.rand(4, 1, 5, 5)
+    ours, theirs = side(anomaly_map=maps), side(anomaly_map=7 * maps)
+    assert value("distil_map", ours, theirs) == pytest.approx(0, abs=1e-5)
+    assert value("distil_map", side(anomaly_map=-maps), theirs) == pytest.approx(2, abs=1e-5)
+    shuffled = maps.flatten()[torch.randperm(maps.numel())].view_as(maps)
+    assert 0.6 < value("distil_map", side(anomaly_map=shuffled), theirs) < 1.4
