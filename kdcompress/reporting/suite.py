@@ -29,6 +29,12 @@ SCOPE = (
 )
 
 
+_LATENCIES = (
+    "Latencies are medians over the cells; others may have run beside them. Speed-up: the teacher's latency at batch "
+    "64 over the student's, of the same cell."
+)
+
+
 def headline(manifest: Manifest, results: Mapping[str, Result]) -> str:
     """Say how far a suite is and what its cells found."""
     done = f"{len(results)} of {len(manifest.cells)} cells done"
@@ -45,7 +51,7 @@ def tables(manifest: Manifest, results: Mapping[str, Result]) -> list[Table]:
     tables = []
     for data in dict.fromkeys(group.data for group in found):
         own = [group for group in found if group.data == data]
-        tables += [_means(manifest, data, own), *_best_controls(data, own), _costs(data, own)]
+        tables += [_means(manifest, data, own), *_best_controls(data, own), *_fidelity(data, own), _costs(data, own)]
         tables += [_classes(group) for group in own if group.classes]
     return tables
 
@@ -80,6 +86,20 @@ def _best_controls(data: str, found: Sequence[Group]) -> list[Table]:
     return [Table(f"{data}: gain over the best control", ("", "best control", "n", "gain"), tuple(lines), note)]
 
 
+def _fidelity(data: str, found: Sequence[Group]) -> list[Table]:
+    """Return how far students score and decide as their teachers do."""
+    lines = []
+    for group in found:
+        spread, same = group.spreads.get("spearman"), group.spreads.get("decision_agreement")
+        if spread is not None:
+            deviation = "" if spread.sd is None else f" ± {spread.sd:.3f}"
+            lines.append((group.label, str(spread.n), f"{spread.mean:.3f}{deviation}", _level(same)))
+    note = "Rank correlation of the two scores on the test set, and the share of decisions that are the same."
+    return (
+        [Table(f"{data}: fidelity to the teacher", ("", "n", "Spearman", "same"), tuple(lines), note)] if lines else []
+    )
+
+
 def _figures(found: Mapping[str, Spread]) -> tuple[str, ...]:
     levels = [_level(found.get(name)) for name in ("teacher", "control", "student")]
     return (*levels, *(_difference(found.get(name)) for name in ("kd_gain", "student_minus_teacher")))
@@ -100,18 +120,29 @@ def _difference(spread: Spread | None) -> str:
 
 
 def _costs(data: str, found: Sequence[Group]) -> Table:
-    header = ("", "MACs", "params", "bytes", "batch 1", "batch 64", "MACs ratio", "params ratio", "bytes ratio")
+    header = (
+        "",
+        "MACs",
+        "params",
+        "bytes",
+        "batch 1",
+        "batch 64",
+        "MACs ratio",
+        "params ratio",
+        "bytes ratio",
+        "speed-up",
+    )
     lines = []
     for group in found:
         lines.append((f"{group.label}: student", *_cost(group, "student"), *_ratios(group)))
     taught = [group for group in found if group.results[0].teacher is not None]
     for group in {_cost(one, "teacher")[:3]: one for one in reversed(taught)}.values():
-        lines.append((f"{group.label}: teacher", *_cost(group, "teacher"), DASH, DASH, DASH))
+        lines.append((f"{group.label}: teacher", *_cost(group, "teacher"), DASH, DASH, DASH, DASH))
     return Table(
         f"{data}: cost",
         header,
         tuple(lines),
-        f"Latencies are medians over the cells; others may have run beside them. {_machines(found)}".strip(),
+        f"{_LATENCIES} {_machines(found)}".strip(),
     )
 
 
@@ -142,7 +173,7 @@ def _ratios(group: Group) -> tuple[str, ...]:
     def ratio(key: str) -> str:
         return numbers.ratio(group.median(lambda one: getattr(one.compression, key, None)))
 
-    return ratio("macs"), ratio("params"), ratio("bytes")
+    return ratio("macs"), ratio("params"), ratio("bytes"), ratio("latency_batch_64")
 
 
 def _classes(group: Group) -> Table:

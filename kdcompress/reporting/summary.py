@@ -48,8 +48,11 @@ FIGURES: dict[str, Callable[[Result], float | None]] = {
     **{name: lambda result, name=name: _auroc(result, name) for name in ARMS},  # type: ignore[misc]
     "kd_gain": lambda result: result.kd_gain,
     "student_minus_teacher": lambda result: result.student_minus_teacher,
+    "spearman": lambda result: result.fidelity.spearman if result.fidelity else None,
+    "decision_agreement": lambda result: result.fidelity.decision_agreement if result.fidelity else None,
 }
-"""The figures that are summarised: AUROC of each arm, and the differences paired by cell; all are fractions."""
+"""The figures that are summarised: AUROC of each arm, the differences paired by cell, and how far the student's scores
+and decisions are its teacher's; all are fractions but for Spearman's correlation, in [-1, 1]."""
 
 
 def _auroc(result: Result, name: str) -> float | None:
@@ -229,5 +232,7 @@ TIMES: dict[str, Callable[[Result], float | None]] = {
     "teacher_batch_64_ms": lambda result: result.teacher.latency_ms.get("batch_64") if result.teacher else None,
     "student_batch_1_ms": lambda result: result.student.latency_ms.get("batch_1"),
     "student_batch_64_ms": lambda result: result.student.latency_ms.get("batch_64"),
+    "latency_batch_1_ratio": lambda result: result.compression.latency_batch_1 if result.compression else None,
+    "latency_batch_64_ratio": lambda result: result.compression.latency_batch_64 if result.compression else None,
     "cell_seconds": lambda result: result.seconds.total,
 }
