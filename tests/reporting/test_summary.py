@@ -138,8 +138,11 @@ def test_the_summary_is_json_and_says_what_is_left():
     assert plain["sizes"]["student_macs"] == CONTROL
     assert plain["sizes"]["macs_ratio"] == CELLS["plain_0_0"].compression.macs
     assert set(plain["timing"]) == {
-        *("teacher_batch_1_ms", "teacher_batch_64_ms", "student_batch_1_ms", "student_batch_64_ms", "cell_seconds")
+        *("teacher_batch_1_ms", "teacher_batch_64_ms", "student_batch_1_ms", "student_batch_64_ms", "cell_seconds"),
+        *("latency_batch_1_ratio", "latency_batch_64_ratio"),
     }
+    same = [CELLS[name].fidelity.spearman for name in CELLS if name.startswith("plain")]
+    assert plain["spearman"]["mean"] == pytest.approx(sum(same) / len(same))
 
 
 def test_markdown_shows_means_published_figures_and_failures():
