@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from kdcompress import bundle, library, recipe, suite
+from kdcompress import bundle, library, lineage, recipe, suite
 from kdcompress import plugins as plug_ins
 from kdcompress.contents import read_json
 from kdcompress.engine.events import Event, Noted
@@ -65,7 +65,7 @@ def distill(
         sections["teacher"] = {"architecture": {"name": taught.name}, "strategy": {"name": "fitted"}}
         plain.pop("teacher", None)
     for key, given_section in sections.items():
-        plain[key] = recipe.merged(plain.get(key), given_section)
+        plain[key] = lineage.merged(plain.get(key), given_section)
     parsed = recipe.parse(plain, where)
     parsed = recipe.wanting(parsed, given)
     return run(parsed, root, where=where, device=str(device), fresh=fresh, observe=_warn).result

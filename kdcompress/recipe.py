@@ -6,15 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdcompress import document, plugins, signature
+from kdcompress import document, lineage, plugins, signature
 from kdcompress.errors import InputError, RecipeError, unknown
-from kdcompress.library import exists, find, read
+from kdcompress.library import find, read
 from kdcompress.pinned import unplaced
 
 TRAINING_BITS = 2
@@ -270,9 +269,9 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
         raise RecipeError(where, ["grid: this is a suite of runs; use `kdcompress benchmark` for it"])
     found: list[str] = []
     try:
-        filled = _with_teacher(plain, where)
+        filled = lineage.filled(plain, where, lambda own, file: parse(own, file))
     except InputError as error:
-        found = [f"teacher.recipe: {error}"]
+        found = [str(error)]
         filled = {**plain, "teacher": None}
     try:
         recipe = Recipe.model_validate(filled)
@@ -282,75 +281,6 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
     if found:
         raise RecipeError(where, found, filled)
     return recipe
-
-
-def _with_teacher(plain: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Fill in what a recipe's teacher has from a recipe of its own, and the plug-ins which that wants."""
-    wanted: list[dict[str, Any]] = []
-    filled = {**plain, "teacher": _filled(plain.get("teacher"), where, wanted)} if plain.get("teacher") else dict(plain)
-    if wanted:
-        filled["plugins"] = [*_listed(plain.get("plugins")), *wanted]
-    return filled
-
-
-def _filled(teacher: Any, where: str, wanted: list[dict[str, Any]], below: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401
-    """Return a teacher with architecture, strategy and teacher of the recipe that it names, in all of its parts.
-
-    One in which architecture and strategy stand in full needs no recipe any more: what a run has resolved can be run
-    anywhere.
-    """
-    if not isinstance(teacher, dict):
-        return teacher
-    if isinstance(teacher.get("bundle"), str):
-        near_by = Path(where).parent / teacher["bundle"]
-        return {**teacher, "bundle": str(near_by)} if exists(near_by.is_file) else teacher
-    if isinstance(teacher.get("ensemble"), list | tuple):
-        members = [_filled(one, where, wanted, below) for one in teacher["ensemble"]]
-        return {**teacher, "ensemble": members}
-    if not isinstance(teacher.get("recipe"), str):
-        above = teacher.get("teacher")
-        return {**teacher, "teacher": _filled(above, where, wanted, below)} if above is not None else teacher
-    parts = ("architecture", "strategy")
-    beside = Path(where).parent / teacher["recipe"]
-    try:
-        path = find(str(beside) if exists(beside.is_file) else teacher["recipe"])
-    except InputError:
-        if all(isinstance(teacher.get(part), dict) and "name" in teacher[part] for part in parts):
-            return teacher
-        raise
-    if path in below:
-        raise InputError(f"{teacher['recipe']} would be its own teacher")
-    own = read(path)
-    if isinstance(own.get("teacher"), dict) and own["teacher"].get("bundle") is not None:
-        raise InputError(f"{teacher['recipe']} has a bundle as its teacher: give its own student.safetensors as bundle")
-    # Its problems are named with its own file.
-    parse({"name": path.stem, **own, "teacher": None}, str(path))
-    strategy = {"name": "scratch" if own.get("teacher") is None else "progressive"}
-    default = {"architecture": own["student"], "strategy": own.get("strategy") or strategy}
-    found = {**teacher, **{part: merged(default[part], teacher.get(part)) for part in parts}}
-    if own.get("teacher") is not None or teacher.get("teacher") is not None:
-        above = _filled(own.get("teacher"), str(path), wanted, (*below, path))
-        found["teacher"] = merged(above, _filled(teacher.get("teacher"), where, wanted, below))
-    wanted += [_from(path, one) for one in own.get("plugins") or ()]
-    return found
-
-
-def _listed(given: object) -> list[Any]:
-    return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
-
-
-def _from(path: Path, wanted: str | dict[str, Any]) -> dict[str, Any]:
-    """Return a plug-in of another recipe as it is named from everywhere."""
-    plain = {"file": wanted} if isinstance(wanted, str) else wanted
-    return {**plain, "file": str((path.parent / plain["file"]).absolute())}
-
-
-def merged(default: Any, given: Any) -> Any:  # noqa: ANN401
-    """Return the given options over the default ones, unless they name another thing."""
-    if not isinstance(given, dict) or not isinstance(default, dict):
-        return default if given is None else given
-    same = given.get("name", default.get("name")) == default.get("name")
-    return {**given, **{key: value for key, value in default.items() if key not in given}} if same else given
 
 
 def _keys() -> dict[str, list[str]]:

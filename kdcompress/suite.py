@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdcompress import document, library, plugins, signature
+from kdcompress import document, library, lineage, plugins, signature
 from kdcompress import recipe as recipes
 from kdcompress.errors import InputError, RecipeError, unknown
 from kdcompress.recipe import NAME, Name, Recipe
@@ -177,7 +177,7 @@ def _cell(
         own_where, plain = bases[base]
     whole: Any = dict(plain)
     for key, section in sections.items():
-        whole[key] = recipes.merged(whole.get(key), section)
+        whole[key] = lineage.merged(whole.get(key), section)
     for key, value in values.items():
         if key != "recipe":
             whole = document.replaced(whole, key, value, f"grid.{key}")

@@ -305,7 +305,7 @@ class TestTeacher:
             ("data: {name: digits}\nstudnt: {name: ede_gan}\n", "teacher.recipe: big.yaml: student: missing"),
             (TEACHER + "seed: -1\n", "teacher.recipe: big.yaml: seed: input should be"),
             (TEACHER + "grid: {seed: [1]}\n", "teacher.recipe: big.yaml: grid: this is a suite"),
-            (TEACHER + "teacher: {recipe: big.yaml}\n", "teacher.recipe: big.yaml would be its own teacher"),
+            (TEACHER + "teacher: {recipe: big.yaml}\n", "teacher.teacher.recipe: big.yaml would be its own teacher"),
         ],
     )
     def test_what_is_wrong_in_its_recipe_is_named_with_its_file(self, write, text, said):

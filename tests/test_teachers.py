@@ -181,6 +181,13 @@ def test_recipes_that_name_each_other_are_refused(tmp_path):
         parse({**plain, "name": "c"}, str(tmp_path / "c.yaml"))
 
 
+def test_what_is_wrong_with_a_members_recipe_is_named_with_its_place(tmp_path):
+    plain = {"name": "c", "data": ROWS, "student": STUDENT, "strategy": RESPONSE}
+    plain["teacher"] = {"ensemble": [AUTOENCODER, {"recipe": "teacher-digit"}]}
+    with pytest.raises(RecipeError, match=r"teacher\.ensemble\.1\.recipe: unknown recipe 'teacher-digit'"):
+        parse(plain, str(tmp_path / "c.yaml"))
+
+
 def test_a_suite_trains_the_members_before_the_cells_that_share_them():
     suite = {"name": "s", "data": ROWS, "student": STUDENT, "strategy": RESPONSE, "seed": 0}
     suite["teacher"] = {"ensemble": [AUTOENCODER, NEIGHBOURS]}
