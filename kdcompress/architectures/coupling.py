@@ -64,7 +64,7 @@ def coupled(network: nn.Module, x: Tensor) -> Coupling:
     Raises:
         InputError: with the layer's kind and name, where it cannot be cut, or nothing can.
     """
-    owners = Counter(id(one) for _, one in network.named_parameters(remove_duplicate=False))
+    owners = Counter(id(one) for module in network.modules() for one in module._parameters.values() if one is not None)
     for name, module in network.named_modules():
         if shared := [one for one in module._parameters.values() if one is not None and owners[id(one)] > 1]:
             what = next(key for key, one in module._parameters.items() if one is shared[0])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kdcompress.architectures import layer_rules
 from kdcompress.architectures.channels import Side, cut, long, refused
-from kdcompress.architectures.coupling import Channel, Coupling, Gone, coupled
+from kdcompress.architectures.coupling import Coupling, Gone, coupled
 from kdcompress.architectures.scoring import named
-from kdcompress.architectures.tracing import Recurrent, Trace, replaced, traced
 from kdcompress.errors import InputError
 
 
@@ -55,58 +56,6 @@ def _find(network: nn.Module, name: str) -> nn.Module | nn.Parameter:
     owner = network.get_submodule(above)
     own = owner._parameters.get(last)
     return own if own is not None else network.get_submodule(name)
-
-
-def importance(network: nn.Module, coupling: Coupling) -> dict[Channel, float]:
-    """Return how much each channel of a network counts: Torch-Pruning's group magnitude, L2.
-
-    Its mean over the layers that make the channel; of recurrent layers, which Torch-Pruning does not weigh, the
-    magnitude of the channel's own gates.
-    """
-    from torch_pruning.pruner.importance import GroupMagnitudeImportance
-
-    trace = traced(network, torch.rand(coupling.given, generator=torch.Generator().manual_seed(0)))
-    weigh = GroupMagnitudeImportance(p=2)
-    found: dict[tuple[str, int], float] = {}
-    for module in trace.roots():
-        if isinstance(module, Recurrent):
-            values: Tensor | None = _gates(module.layer)
-        else:
-            pruner = trace.graph.get_pruner_of_module(module)
-            every = list(range(pruner.get_out_channels(module)))
-            group = trace.graph.get_pruning_group(module, pruner.prune_out_channels, every)
-            group.items[:] = [item for item in group.items if _weighable(trace, item)]
-            values = weigh(group)
-        if values is not None:
-            found |= {(trace.names[module], index): float(value) for index, value in enumerate(values)}
-    weighed = {}
-    for channel in (one for family in coupling.families for one in family):
-        own = [found[layer, index] for layer, side, index in channel if side == "out" and (layer, index) in found]
-        weighed[channel] = sum(own) / max(1, len(own))
-    return weighed
-
-
-def _weighable(trace: Trace, item: Any) -> bool:  # noqa: ANN401
-    """Say whether Torch-Pruning can weigh a layer of a group: it stops at some that it need not look at."""
-    module = item.dep.layer
-    if not isinstance(module, nn.Module) or (rule := layer_rules.rule_of(module)) is None:
-        return False
-    side = trace.side(item.dep.pruning_fn)
-    grouped = isinstance(module, nn.modules.conv._ConvNd) and module.transposed and module.groups > 1 and side == "out"
-    # Beyond its last channel where it has one, which goes to all of another layer's.
-    return not grouped and max(item.idxs, default=-1) < rule.size(module, side)
-
-
-def _gates(layer: nn.RNNBase) -> Tensor:
-    """Return the squared magnitude of each channel's gates, of mean 1."""
-    ends = [name.removeprefix("weight_hh") for name, _ in layer.named_parameters() if name.startswith("weight_hh")]
-    last = [end for end in ends if end.removesuffix("_reverse") == f"_l{layer.num_layers - 1}"]
-    rows = [
-        torch.cat([layer.get_parameter(f"{one}{end}") for one in ("weight_ih", "weight_hh")], 1).square().sum(1)
-        for end in last
-    ]
-    values = torch.cat([one.view(-1, layer.hidden_size).sum(0) for one in rows]).detach()
-    return values / values.mean()
 
 
 def understood(network: nn.Module, x: Tensor) -> Coupling:
@@ -182,34 +131,41 @@ def _run(network: nn.Module, x: Tensor, heard: list[tuple[str, nn.Module, Tensor
             part.training = training
 
 
-class _Scaling(nn.Module):
-    """A norm over channels without its statistics."""
+class _Scaling(TorchFunctionMode):
+    """Norms over channels without their statistics, wherever they are called."""
 
-    def __init__(self, norm: nn.LayerNorm | nn.GroupNorm) -> None:
-        super().__init__()
-        self.weight, self.bias, self.last = norm.weight, norm.bias, isinstance(norm, nn.LayerNorm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (-1,) if self.last else (1, -1, *(1,) * (x.ndim - 2))
-        weight, bias = (one.view(shape) if one is not None else None for one in (self.weight, self.bias))
-        x = x * weight if weight is not None else x
-        return x + bias if bias is not None else x
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        if func not in (nn.functional.layer_norm, nn.functional.group_norm):
+            return func(*args, **kwargs)
+        given = inspect.signature(func).bind(*args, **kwargs).arguments
+        x, weight, bias = given["input"], given.get("weight"), given.get("bias")
+        shape = (1, -1, *(1,) * (x.ndim - 2)) if func is nn.functional.group_norm else None
+        for one, joined in ((weight, torch.mul), (bias, torch.add)):
+            if one is not None:
+                x = joined(x, one.view(shape) if shape is not None else one)
+        return x
 
 
 def _compare(whole: nn.Module, less: nn.Module, gone: Gone, x: Tensor) -> None:
-    def scaling(_: str, module: nn.Module) -> nn.Module:
-        return _Scaling(module) if isinstance(module, nn.LayerNorm | nn.GroupNorm) else module
-
     heard: tuple[list[tuple[str, nn.Module, Tensor]], list[tuple[str, nn.Module, Tensor]]] = ([], [])
     outputs = []
     for network, list_ in zip((whole, less), heard, strict=True):
         torch.manual_seed(1)
-        outputs.append(_run(replaced(network, scaling), x, list_))
+        with _Scaling():
+            outputs.append(_run(network, x, list_))
     for (name, layer, one), (_, _, other) in zip(*heard, strict=False):
-        if one.shape != other.shape and (name, "out") in gone:
-            last = isinstance(layer, nn.Linear | nn.RNNBase) or (isinstance(layer, _Scaling) and layer.last)
-            dim = -1 if last else 1
-            one = one.index_select(dim, torch.tensor(_left(one.shape[dim], gone[name, "out"])))
+        # Layers differ in which dimension has the channels: it is the one that became shorter.
+        shorter = [dim for dim, sizes in enumerate(zip(one.shape, other.shape, strict=False)) if sizes[0] != sizes[1]]
+        if len(shorter) == 1 and (name, "out") in gone:
+            left = _left(one.shape[shorter[0]], gone[name, "out"])
+            one = one.index_select(shorter[0], torch.tensor(left))
         # What has no channels of its own is looked at by what reads it.
         if one.shape == other.shape and not _close(one, other):
             raise refused(layer, name, _ASTRAY)

@@ -14,9 +14,10 @@ from torch import nn
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.coupling import Coupling
+from kdcompress.architectures.importance import importance
 from kdcompress.architectures.module import Wrapped, made, tapped
 from kdcompress.architectures.modules import MODULES
-from kdcompress.architectures.narrowing import importance, narrow, understood, verified
+from kdcompress.architectures.narrowing import narrow, understood, verified
 from kdcompress.architectures.scoring import Preparation, Score
 from kdcompress.errors import InputError
 from kdcompress.types import Detector, Pair

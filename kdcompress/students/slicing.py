@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from kdcompress.architectures.narrowing import importance, narrow, understood, verified
+from kdcompress.architectures.importance import importance
+from kdcompress.architectures.narrowing import narrow, understood, verified
 from kdcompress.errors import InputError
 from kdcompress.profiling.counters import macs as counted
 from kdcompress.students.width import solve

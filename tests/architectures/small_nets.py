@@ -142,6 +142,23 @@ class Normed(nn.Module):
         return self.c(torch.relu(self.norm(self.a(x))))
 
 
+class Last(nn.LayerNorm):
+    """A norm of one's own, over the channels of an image, and one that is no layer."""
+
+    def forward(self, x):
+        x = super().forward(x.permute(0, 2, 3, 1))
+        return nn.functional.layer_norm(x, x.shape[-1:]).permute(0, 3, 1, 2)
+
+
+class NormedLast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.c = nn.Conv2d(1, 8, 3, padding=1), Last(8), nn.Conv2d(8, 1, 1)
+
+    def forward(self, x):
+        return self.c(torch.relu(self.norm(self.a(x))))
+
+
 class Shuffled(nn.Module):
     def __init__(self):
         super().__init__()

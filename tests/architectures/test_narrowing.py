@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdcompress.architectures.narrowing import importance, narrow, understood, verified
+from kdcompress.architectures.importance import importance
+from kdcompress.architectures.narrowing import narrow, understood, verified
 from kdcompress.errors import InputError
 from kdcompress.students.slicing import sliced
 from tests.architectures import small_nets as nets
@@ -101,6 +102,7 @@ WHOLE = {
     **{name: (make, arguments, x) for name, (make, arguments, x, _) in DEAD.items()},
     "gates, slopes, scales": (nets.Attending, (), IMAGES),
     "group norm": (nets.Normed, (), IMAGES),
+    "a norm of one's own": (nets.NormedLast, (), IMAGES),
     "layer norm": (nets.Recurring, (nn.LSTM, 2, True), ROWS),
 }
 
@@ -148,6 +150,14 @@ def test_at_width_1_nothing_is_cut(name):
 def test_what_cannot_be_sliced_is_refused_by_its_name(make, arguments, x, said):
     with pytest.raises(InputError, match=said):
         sliced(seeded(make, *arguments), x, width=0.5)
+
+
+def test_a_layer_under_two_names_is_cut_once():
+    network = seeded(nets.Residual)
+    network.again = network.b
+    less = sliced(network, IMAGES, width=0.5)
+    assert less.again is less.b
+    assert less.b[2].weight.shape == (4, 4, 3, 3)
 
 
 def test_a_computed_weight_is_refused():
