@@ -124,7 +124,8 @@ def begin_together(
             stack.enter_context(_settings(recipe, rundir, place))
             course = Course(recipe, rundir, place, data.train, observe)
             teacher = given if given is not None else _trained_teacher(course, root, device)[0]
-            taught.append(Member(rundir, recipe.seed, planned.manifest, teacher.pair if teacher is not None else None))
+            pair, elder = (teacher.pair, teacher.detector) if teacher is not None else (None, None)
+            taught.append(Member(rundir, recipe.seed, planned.manifest, pair, elder))
             raws.append(data.train)
         alone = [replace(member, teacher=None) for member in taught]
         together = "-".join(member.rundir.digest for member in taught)
@@ -330,9 +331,10 @@ def _distil(
     if teacher is not None:
         bundle.save(rundir.bundle("teacher"), replace(teacher.manifest, arm="teacher"), teacher.pair)
     own_copy = replace(teacher, pair=copy.deepcopy(teacher.pair)) if teacher is not None else None
-    train(course, "student", planned.taught, planned.manifest, own_copy)
+    elder = teacher.detector if teacher is not None else None
+    train(course, "student", planned.taught, planned.manifest, own_copy, elder)
     if recipe.control and planned.taught != planned.alone:
-        train(course, "control", planned.alone, planned.manifest)
+        train(course, "control", planned.alone, planned.manifest, elder=elder)
     started = time.perf_counter()
     arms = [name for name in ("teacher", "teacher_after", "control", "student") if rundir.bundle(name).exists()]
     bundles = {name: bundle.load(rundir.bundle(name)) for name in arms}

@@ -62,6 +62,7 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         critic=known is None,
     )
     pair = _meta(recipe.student.name, options, raw)
+    pair.detector.inherit(known.detector if known is not None else None)
     student = interface(pair, raw)
     taught, left_out = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
     alone, _ = _stages(recipe.strategy, student, None)

@@ -16,6 +16,9 @@ from kdcompress.recipe import SIZES, Recipe, Ref, Student, Teacher, Wanted
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
 
+_MADE_OF = {"sliced": "module"}
+"""Families whose students are made of a network that another family describes, with the options that both have."""
+
 
 def admitted(recipe: Recipe, where: str) -> Recipe:
     """Return a recipe with the plug-ins that it wants as they are loaded: by name and hash, no path.
@@ -146,8 +149,7 @@ class _Problems:
         build = self._builder(ARCHITECTURES, student.name, "student")
         if build is None:
             return student
-        inherited = teacher.options if teacher is not None and teacher.name == student.name else {}
-        inherited = {key: value for key, value in inherited.items() if key not in SIZES}
+        inherited = _inherited(student.name, build, teacher)
         options = self._resolved(build, {**inherited, **student.options}, "student", SIZES)
         options.pop("width", None)
         metric, _ = student.target
@@ -225,6 +227,18 @@ class _Problems:
         except InputError as error:
             self.problems.append(f"{where}: {error}")
         return {}
+
+
+def _inherited(name: str, build: Callable[..., Any], teacher: Ref | None) -> dict[str, Any]:
+    """Return the options that a student has from its teacher where it does not set its own."""
+    if teacher is not None and teacher.name == name:
+        return {key: value for key, value in teacher.options.items() if key not in SIZES}
+    if teacher is None or _MADE_OF.get(name) != teacher.name:
+        return {}
+    known = inspect.signature(build).parameters
+    # The teacher's width is that of the network before it is narrowed.
+    described = {("full" if key == "width" else key): value for key, value in teacher.options.items()}
+    return {key: value for key, value in described.items() if key in known and key not in SIZES}
 
 
 def _needs_teacher(strategy: Callable[..., Any]) -> bool:

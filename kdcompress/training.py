@@ -27,7 +27,7 @@ from kdcompress.rundir import RunDir
 from kdcompress.seeding import derive
 from kdcompress.signals import deferred
 from kdcompress.stage import SideName, Stage
-from kdcompress.types import Pair
+from kdcompress.types import Detector, Pair
 
 _CHUNK = 1024
 
@@ -48,21 +48,31 @@ class Course:
 
 @dataclass(frozen=True)
 class Member:
-    """One of several runs whose detectors are trained as one; ``teacher`` is None for a control."""
+    """One of several runs whose detectors are trained as one; ``teacher`` is None for a control.
+
+    ``elder`` is whom first weights may be inherited from: the teacher, of a control too.
+    """
 
     rundir: RunDir
     seed: int
     manifest: Manifest
     teacher: Pair | None
+    elder: Detector | None = None
 
 
 def train(
-    course: Course, arm: str, stages: tuple[Stage, ...], manifest: Manifest, teacher: Bundle | None = None
+    course: Course,
+    arm: str,
+    stages: tuple[Stage, ...],
+    manifest: Manifest,
+    teacher: Bundle | None = None,
+    elder: Detector | None = None,
 ) -> None:
     """Train a detector and write its bundle, and one for the end of each stage; what is done already is not done again.
 
     The student and its control start from the same weights and see the same batches. A teacher that a stage moves is
-    written as ``teacher_after``; the given pair is moved too.
+    written as ``teacher_after``; the given pair is moved too. ``elder`` is whom first weights may be inherited from:
+    the teacher as it came, of a control too, which nobody teaches.
 
     Raises:
         KeyboardInterrupt: where SIGINT or SIGTERM came; the step under way was finished and saved.
@@ -70,7 +80,7 @@ def train(
     rundir = course.rundir
     if _complete(rundir, arm, stages, manifest, teacher is not None):
         return
-    pair = _untrained(manifest, course.recipe.seed, course.raw)
+    pair = _untrained(manifest, course.recipe.seed, course.raw, elder)
     other = teacher.pair if teacher is not None else None
     slot = rundir.checkpoint(arm)
     events = fit(
@@ -111,7 +121,10 @@ def begin(course: Course, arm: str, stages: tuple[Stage, ...], members: Sequence
     """
     if any(one.rundir.bundle(arm).exists() or one.rundir.checkpoint(arm).path.exists() for one in members):
         return
-    pairs = [_untrained(one.manifest, one.seed, raw) for one, raw in zip(members, course.raw.unbind(1), strict=True)]
+    pairs = [
+        _untrained(one.manifest, one.seed, raw, one.elder)
+        for one, raw in zip(members, course.raw.unbind(1), strict=True)
+    ]
     teachers = [one.teacher for one in members if one.teacher is not None]
     slot = course.rundir.checkpoint(arm)
     events = fit_batched(
@@ -155,12 +168,13 @@ def _share(row: dict[str, Any], index: int, count: int) -> dict[str, Any]:
     }
 
 
-def _untrained(manifest: Manifest, seed: int, raw: Tensor) -> Pair:
+def _untrained(manifest: Manifest, seed: int, raw: Tensor, elder: Detector | None) -> Pair:
     """Return a run's student, or its control, with its first weights, adapted to its training normals."""
     pair = bundle.build(manifest.architecture, manifest.options, manifest.input_shape, derive(seed, "student"))
     pair.detector.eval()
     with torch.no_grad():
         pair.detector.adapt(raw.split(_CHUNK))
+        pair.detector.inherit(elder)
     return pair
 
 

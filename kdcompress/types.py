@@ -51,6 +51,13 @@ class Detector(nn.Module):
         Called once, before anything is trained; a detector that takes nothing from data does nothing.
         """
 
+    def inherit(self, teacher: Detector | None) -> None:
+        """Take first weights from a trained teacher, if there is one; most detectors take none and do nothing.
+
+        Called once, after `adapt`, for the student and for its control alike, so that both start the same. Where
+        weights are on the meta device nothing is taken, and what does not fit is said.
+        """
+
     def forward(self, x: Tensor) -> Outputs:
         """Return the named outputs for prepared input."""
         raise NotImplementedError

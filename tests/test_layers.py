@@ -90,6 +90,7 @@ def test_imports_go_down_only(path):
         ("pytest", {"contracts"}),
         ("matplotlib", {"reporting"}),
         ("jinja2", {"reporting"}),
+        ("torch_pruning", {"architectures"}),
         ("onnx", {"exporting"}),
         ("onnxruntime", {"exporting", "architectures"}),
     ],

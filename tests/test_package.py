@@ -44,10 +44,11 @@ def test_what_is_imported_is_declared():
         *lines("options", "install_requires"),
         *lines("options.extras_require", "tables"),
         *lines("options.extras_require", "export"),
+        *lines("options.extras_require", "prune"),
     ]
     declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in wanted}
     spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "pydantic_core": "pydantic-core"}
-    spelled["onnx_ir"] = "onnxscript"
+    spelled["onnx_ir"], spelled["torch_pruning"] = "onnxscript", "torch-pruning"
     imports = set()
     for path in (ROOT / "kdcompress").rglob("*.py"):
         if "contracts" in path.parts:

@@ -72,6 +72,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.module:module",
             "A network of your own, from a plug-in, as it is.",
         ),
+        "sliced": Entry(
+            "kdcompress.architectures.sliced:sliced",
+            "A network of your own with fewer channels: a student of the same network.",
+        ),
         "onnx": Entry(
             "kdcompress.architectures.onnx_file:onnx",
             "An exported ONNX model, as it is: a teacher.",

@@ -28,10 +28,12 @@ class Wrapped(Detector):
         taps: Mapping[str, str] = {},  # noqa: B006 - never changed
         preparation: Callable[[Tensor], Tensor] = Preparation(),
         checkpoint: Checkpoint = None,
+        heir: Callable[[Wrapped, Detector | None], None] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.how, self.preparation, self.taps, self.checkpoint = score, preparation, dict(taps), checkpoint
+        self.heir = heir
         parts = dict(network.named_modules())
         for place in self.taps.values():
             if place not in parts or not place:
@@ -45,6 +47,11 @@ class Wrapped(Detector):
         """Read the network's weights; a bundle has them, so only what is trained needs their file."""
         if self.checkpoint is not None:
             pretrained.fill_whole(self.network, self.checkpoint)
+
+    def inherit(self, teacher: Detector | None) -> None:
+        """Take first weights from the teacher, where the network is one that does."""
+        if self.heir is not None:
+            self.heir(self, teacher)
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the network's outputs by name, and what the tapped modules put out."""
@@ -83,6 +90,24 @@ def tapped(taps: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     return dict(taps) if isinstance(taps, Mapping) else {place: place for place in taps}
 
 
+def made(of: str, width: float, option: str) -> nn.Module:
+    """Return a registered network at a width, which stands in the named option.
+
+    Raises:
+        InputError: for an unknown network, or a width that it does not take.
+    """
+    if of not in MODULES:
+        raise InputError(f"of: {unknown('module', of, MODULES)}; register it in a plug-in and give that with --plugin")
+    build = MODULES[of]
+    takes = "width" in inspect.signature(build).parameters
+    if not takes and width != 1:
+        raise InputError(f"{option}: the function of module '{of}' takes none (allowed: 1)")
+    network = build(width=width) if takes else build()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"of: module '{of}' is a function that returned {type(network).__name__}, not a torch module")
+    return network
+
+
 @ARCHITECTURES.register("module")
 def module(
     input_shape: tuple[int, ...],
@@ -112,13 +137,5 @@ def module(
     Raises:
         InputError: for an unknown network, tap or output, or a width that it does not take.
     """
-    if of not in MODULES:
-        raise InputError(f"of: {unknown('module', of, MODULES)}; register it in a plug-in and give that with --plugin")
-    build = MODULES[of]
-    takes = "width" in inspect.signature(build).parameters
-    if not takes and width != 1:
-        raise InputError(f"width: the function of module '{of}' takes none (allowed: 1)")
-    network = build(width=width) if takes else build()
-    if not isinstance(network, nn.Module):
-        raise InputError(f"of: module '{of}' is a function that returned {type(network).__name__}, not a torch module")
+    network = made(of, width, "width")
     return Pair(Wrapped(network, score=score, taps=tapped(taps), preparation=preparation, checkpoint=checkpoint))
