@@ -83,6 +83,7 @@ def run(
     if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
         return done
     planned = planned_for(recipe, digest, data, given, where)
+    _plan_teachers(recipe, data, where)
     rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
     with rundir.lock(wait=wait), _settings(recipe, rundir, place):
         # Whoever held the lock may have done the work.
@@ -94,7 +95,7 @@ def run(
             observe("student", LeftOut(planned.left_out))
         course = Course(recipe, rundir, place, data.train, observe)
         teacher, known = (given, {}) if given is not None else _trained_teacher(course, root, device)
-        if teacher is not None and (said := vetted(teacher.detector, data.validation, place)):
+        if teacher is not None and (said := vetted(teacher.detector, data.train, data.validation, place)):
             observe("student", Noted(said))
         return _distil(course, data, planned, teacher, known)
 
@@ -333,6 +334,10 @@ def _distil(
     own_copy = replace(teacher, pair=copy.deepcopy(teacher.pair)) if teacher is not None else None
     elder = teacher.detector if teacher is not None else None
     train(course, "student", planned.taught, planned.manifest, own_copy, elder)
+    if not any(stage.updates for stage in planned.taught):
+        # Nobody trained it: what is wrong with it is wrong with what was given.
+        given = bundle.load(rundir.bundle("student")).detector
+        vetted(given, data.train, data.validation, device, planned.manifest.architecture)
     if recipe.control and planned.taught != planned.alone:
         train(course, "control", planned.alone, planned.manifest, elder=elder)
     started = time.perf_counter()

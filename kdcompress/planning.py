@@ -80,7 +80,9 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
 def _teacher(source: Teacher, data: OneClassData, raw: Tensor) -> Pair:
     """Return a teacher that is to be trained, of the width that its own target asks for."""
     if source.ensemble is not None:
-        return Pair(Ensemble([_teacher(one, data, raw).detector for one in source.ensemble]))
+        members = [_teacher(one, data, raw).detector for one in source.ensemble]
+        with torch.device("meta"):
+            return Pair(Ensemble(members))
     assert source.architecture is not None, "a resolved teacher has an architecture"
     own = Student(name=source.architecture.name, **source.architecture.options)
     above = _teacher(source.teacher, data, raw) if source.teacher is not None else None

@@ -96,7 +96,11 @@ def wrap(
     Raises:
         InputError: for something else, unknown taps or outputs, or scores that are not one number for each sample.
     """
-    shape = tuple(int(side) for side in input_shape)
+    if not isinstance(input_shape, Sequence) or not all(isinstance(side, int) and side > 0 for side in input_shape):
+        raise InputError(
+            f"wrap: input_shape: expected the sides of a sample, e.g. (1, 28, 28), not {input_shape!r:.80}"
+        )
+    shape = tuple(input_shape)
     if isinstance(module_or_callable, nn.Module):
         detector: Detector = Wrapped(
             copy.deepcopy(module_or_callable).eval(),
@@ -115,7 +119,16 @@ def wrap(
     else:
         raise InputError(f"wrap: expected a torch module or a function, not {type(module_or_callable).__name__}")
     probes = _probes(shape)
-    found = detector.eval().score(probes)
+    try:
+        found = detector.eval().score(probes)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what somebody else's code raises
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"wrap: it failed on made-up samples {list(probes.shape)} ({str(probes.dtype).removeprefix('torch.')}): "
+            f"{type(error).__name__}: {reason}"
+        ) from error
     if found.shape != (_PROBES,):
         raise InputError(f"wrap: {list(found.shape)} scores for {_PROBES} samples of shape {shape}")
     name = f"wrapped-{_identity(module_or_callable, score, (shape, tapped(taps)), preprocess, found)}"

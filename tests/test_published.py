@@ -69,4 +69,5 @@ def test_a_published_cell_keeps_no_path_and_its_history_is_there(path):
     for name, result in folder.results(folder.manifest()).items():
         assert not re.search(r"(/home|/root|/tmp|/work)\b", json.dumps(to_json(result)))
         arms = {row["arm"] for row in folder.history(name)}
-        assert arms >= {"teacher", "student", "control"}
+        # A teacher that is fitted, not trained, has no epochs.
+        assert arms >= {"student", "control", *(("teacher",) if result.seconds.teacher > 0 else ())}

@@ -8,7 +8,7 @@ import torch
 
 from kdcompress import bundle
 from kdcompress.architectures.ensemble import Ensemble
-from kdcompress.errors import RecipeError
+from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score
 from kdcompress.pipeline import check, resolve_written, run
 from kdcompress.recipe import parse
@@ -86,6 +86,25 @@ def test_the_costs_of_an_ensemble_are_those_of_all_members(several):
 def test_a_resolved_recipe_resolves_to_itself_and_keeps_its_digest(several, tmp_path):
     again = run(several_recipe(several), several.rundir.path.parent.parent)
     assert again.rundir.path == several.rundir.path
+
+
+def test_a_student_can_have_its_size_from_an_ensemble():
+    check(recipe({"ensemble": [AUTOENCODER, NEIGHBOURS]}, student={"name": "score_net", "macs_ratio": 10}), "it.yaml")
+
+
+def test_a_member_that_cannot_be_trained_is_found_before_any_is(tmp_path):
+    wrong = {"architecture": {"name": "deep_svdd"}, "strategy": {"name": "scratch"}}
+    with pytest.raises(RecipeError, match="in its own training"):
+        run(recipe({"ensemble": [AUTOENCODER, wrong]}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_that_nobody_trained_is_to_blame_itself(tmp_path):
+    import kdcompress as kd
+
+    constant = kd.wrap(lambda images: images.reshape(len(images), -1)[:, 0] * 0.0 + 3, input_shape=(1, 8, 8))
+    with pytest.raises(InputError, match="all its scores are 3"):
+        run(recipe({"architecture": {"name": constant.name}, "strategy": {"name": "fitted"}}), tmp_path)
 
 
 def test_another_member_is_another_run():

@@ -83,6 +83,7 @@ def test_what_was_wrapped_is_not_touched():
         ((net(), {"score": {"reconstruct": "output"}}), "one of distance, reconstruction"),
         ((net(), {"score": "out"}), "unknown output 'out'; did you mean 'output'"),
         ((net(), {"score": {"reconstruction": "output"}, "taps": ["iner"]}), "did you mean 'inner'"),
+        ((lambda images: images[0, 0, 0, 99], {}), "wrap: it failed on made-up samples"),
         ((np.sum, {"score": "output"}), "a function that makes scores"),
         ((np.mean, {"taps": ["a"]}), "has no taps"),
     ],
@@ -91,6 +92,11 @@ def test_what_cannot_be_wrapped_is_said(given, said):
     thing, options = given
     with pytest.raises(InputError, match=said):
         kd.wrap(thing, input_shape=(1, 8, 8), **options)
+
+
+def test_an_input_shape_that_is_none_is_said():
+    with pytest.raises(InputError, match="input_shape: expected the sides of a sample"):
+        kd.wrap(net(), input_shape=64)
 
 
 def test_data_of_another_shape_are_refused(tmp_path):

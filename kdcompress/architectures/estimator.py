@@ -80,7 +80,11 @@ class Estimator(RowDetector, Foreign):
         rows = self.rows[: int(self.count)].detach().cpu().numpy()
         content = rows.tobytes()
         if self.known is None or self.known[0] != content:
-            self.known = (content, made(self.name, self.options, self.seed).fit(rows))
+            try:
+                self.known = (content, made(self.name, self.options, self.seed).fit(rows))
+            except (TypeError, ValueError) as error:
+                reason = str(error).partition("\n")[0]
+                raise InputError(f"options: {self.name} cannot be fitted to {len(rows)} normals: {reason}") from error
         return self.known[1]
 
 
@@ -94,6 +98,8 @@ def made(name: str, options: dict[str, Any], seed: int) -> Any:  # noqa: ANN401 
     known = inspect.signature(build).parameters
     if strange := [key for key in options if key not in known]:
         raise InputError(f"options: {unknown(f'option of {name}', strange[0], known)}")
+    if options.get("novelty") is False:
+        raise InputError(f"options.novelty: without it {name} cannot score new samples (allowed: true)")
     fixed = {"random_state": seed} if "random_state" in known else {}
     fixed |= {"novelty": True} if "novelty" in known else {}
     try:
@@ -127,9 +133,13 @@ def _of_pyod(name: str) -> Any:  # noqa: ANN401
 
 def _anomaly(estimator: Any, x: np.ndarray) -> np.ndarray:  # noqa: ANN401
     """Return scores that are higher for anomalies: PyOD's are, scikit-learn's the other way round."""
-    if hasattr(estimator, "score_samples"):
-        return -np.asarray(estimator.score_samples(x))
-    return np.asarray(estimator.decision_function(x))
+    try:
+        if hasattr(estimator, "score_samples"):
+            return -np.asarray(estimator.score_samples(x))
+        return np.asarray(estimator.decision_function(x))
+    except (AttributeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"options: {type(estimator).__name__} cannot score new samples: {reason}") from error
 
 
 @ARCHITECTURES.register("estimator")

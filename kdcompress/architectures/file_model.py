@@ -69,10 +69,16 @@ class FileModel(Detector, Foreign):
     def fixed(self) -> int | None:
         """Return the only batch size that the graph takes; None where it takes any."""
 
+    @abstractmethod
+    def share(self: T, twin: T) -> None:
+        """Hand on what was loaded: it keeps no state, cannot be copied, and not be loaded while a copy is traced."""
+
     def __deepcopy__(self: T, memo: dict[int, object]) -> T:
-        """Return one that loads the graph again: what is loaded cannot be copied."""
+        """Return one that computes with the same loaded graph."""
+        self.results()
         twin = type(self)(self.file, self.how, self.preparation)
         twin.load_state_dict(self.state_dict())
+        self.share(twin)
         return twin.train(self.training).to(self.content.device)
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdcompress.architectures import ARCHITECTURES, pretrained
 from kdcompress.architectures.modules import MODULES
 from kdcompress.architectures.pretrained import Checkpoint
-from kdcompress.architectures.scoring import Preparation, Score, named, offered, scored
+from kdcompress.architectures.scoring import Preparation, Reconstruction, Score, named, offered, scored
 from kdcompress.errors import InputError, unknown
 from kdcompress.types import Detector, Outputs, Pair
 
@@ -62,7 +62,8 @@ class Wrapped(Detector):
             for name, place in self.taps.items()
         ]
         try:
-            outputs = named(self.network(x))
+            # What is compared with the input may not have changed it in its place.
+            outputs = named(self.network(x.clone() if isinstance(self.how, Reconstruction) else x))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -26,6 +26,10 @@ class OnnxModel(FileModel):
         super().__init__(file, score, preparation)
         self.session: Any = None
 
+    def share(self, twin: OnnxModel) -> None:
+        """Hand on the session."""
+        twin.session = self.session
+
     def prepare(self, raw: Tensor) -> Tensor:
         """Return what the graph sees."""
         x = super().prepare(raw)

@@ -27,6 +27,10 @@ class Pt2Model(FileModel):
         self.program: Any = None
         self.known: list[tuple[str, Shape]] = []
 
+    def share(self, twin: Pt2Model) -> None:
+        """Hand on the program and what is known of its results."""
+        twin.program, twin.known = self.program, self.known
+
     def results(self) -> list[tuple[str, Shape]]:
         """Return names and shapes of the results of floating type, as a sample of zeros gives them."""
         if not self.known:

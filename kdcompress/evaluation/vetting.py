@@ -13,45 +13,60 @@ from kdcompress.seeding import derive
 from kdcompress.types import Detector
 
 _SAMPLES = 64
+_FEW = 30
+"""Held-out normals, below which those of the training are looked at instead."""
 _CLOSE = 1e-3
 """By how much scores of the same samples may differ, in units of their spread."""
+_TURNED = 0.7
+"""Share of pairs in which the normal one scores higher, above which a score seems the other way round."""
 
 
-def vetted(detector: Detector, normals: Tensor, device: torch.device | str = "cpu") -> tuple[str, ...]:
-    """Return warnings about a teacher, by its scores of some held-out normals and of changed ones.
+def vetted(
+    detector: Detector, train: Tensor, held: Tensor, device: torch.device | str = "cpu", name: str = "teacher"
+) -> tuple[str, ...]:
+    """Return warnings about a detector that is there already, by its scores of some normals and of changed ones.
 
     Args:
-        detector: the teacher; it is moved to ``device``.
-        normals: raw held-out normals [N, ...]; no labels are read.
+        detector: what is looked at; it is moved to ``device``.
+        train: raw training normals [N, ...], from which changed ones are made; no labels are read.
+        held: raw held-out normals.
         device: where to compute.
+        name: what to call it.
 
     Raises:
-        InputError: where its scores are not finite numbers, one for each sample, are all the same, or differ when it
-            is asked again.
+        InputError: where its scores are not finite numbers, one for each sample, are all the same, differ when it is
+            asked again, or depend on what else is in a batch.
     """
     detector.to(device)
-    some = normals[:_SAMPLES]
-    changed = queries.made(("noise", "shuffles", "uniform"), some, len(some), derive(0, "vetting"))
+    some = (held if len(held) >= _FEW else train)[:_SAMPLES]
+    changed = queries.made(("noise", "shuffles", "uniform"), train, _SAMPLES, derive(0, "vetting"))
     both = torch.cat([some, changed])
     try:
-        found, again = (score(detector, both, device=device) for _ in range(2))
+        found, again, parted = (score(detector, both, device=device, batch_size=size) for size in (512, 512, 7))
     except ScoreError as error:
-        raise InputError(f"teacher: {error}") from error
+        raise InputError(f"{name}: {error}") from error
     spread = float(np.ptp(found))
     if spread == 0:
         raise InputError(
-            f"teacher: all its scores are {found[0]:g}, of {len(some)} held-out normals and of as many changed ones: "
-            "there is nothing to learn from it (is its score the right output, and its preparation the right one?)"
+            f"{name}: all its scores are {found[0]:g}, of {len(some)} normals and of {len(changed)} changed ones: there "
+            "is nothing to learn from it (is its score the right output, and its preparation the right one? scores are "
+            "float32)"
         )
     if float(np.abs(found - again).max()) > _CLOSE * spread:
         raise InputError(
-            "teacher: it gave other scores when it was asked again for the same samples: a teacher has to be "
-            "deterministic (dropout or random augmentation that is on in eval mode?)"
+            f"{name}: it gave other scores when it was asked again for the same samples: it has to be deterministic "
+            "(dropout or random augmentation that is on in eval mode?)"
         )
-    usual, odd = np.median(found[: len(some)]), np.median(found[len(some) :])
-    if usual > odd:
+    if float(np.abs(found - parted).max()) > _CLOSE * spread:
+        raise InputError(
+            f"{name}: it gave other scores when the same samples came in smaller batches: a score may not depend on "
+            "what else is in a batch (a batch norm that stays in train mode, ranks or scaling within a batch?)"
+        )
+    usual, odd = found[: len(some)], found[len(some) :]
+    turned = float((usual[:, None] > odd[None]).mean())
+    if turned > _TURNED:
         return (
-            f"the teacher's scores of held-out normals (median {usual:.4g}) are higher than those of changed ones "
-            f"({odd:.4g}): higher should be more anomalous; is its score the other way round?",
+            f"the {name}'s scores of normals (median {np.median(usual):.4g}) are mostly higher than those of changed "
+            f"ones ({np.median(odd):.4g}): higher should be more anomalous; is its score the other way round?",
         )
     return ()

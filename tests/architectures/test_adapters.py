@@ -11,7 +11,7 @@ from kdcompress import bundle, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.module import Wrapped
 from kdcompress.architectures.modules import MODULES
-from kdcompress.architectures.scoring import Distance, Preparation
+from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction
 from kdcompress.bundle import Manifest
 from kdcompress.errors import InputError, ScoreError
 from kdcompress.evaluation import score
@@ -78,6 +78,16 @@ class TestModule:
         detector = Wrapped(Two(), score=Distance(("a", "b")), preparation=Preparation(scale="raw"))
         assert score(detector, ROWS).tolist() == pytest.approx(ROWS.square().mean(1).tolist(), rel=1e-5)
         assert set(detector(ROWS)) == {"a", "b", "latent", "latent_of_reconstruction"}
+
+    def test_a_network_that_changes_its_input_is_compared_with_what_came(self):
+        class Inplace(nn.Module):
+            def forward(self, x):
+                return x.sub_(0.5)
+
+        detector = Wrapped(Inplace(), score=Reconstruction("output"), preparation=Preparation(scale="raw"))
+        before = ROWS.clone()
+        assert score(detector, ROWS).tolist() == pytest.approx([0.25] * len(ROWS), rel=1e-5)
+        assert torch.equal(ROWS, before)
 
     def test_the_outputs_of_a_tuple_are_numbered(self):
         class Pairwise(nn.Module):
@@ -208,6 +218,16 @@ class TestEstimator:
         assert score(bundle.load(tmp_path / "it.safetensors").detector, ROWS).tolist() == expected
         assert score(copy.deepcopy(pair.detector), ROWS).tolist() == expected
 
+    @pytest.mark.parametrize(
+        ("of", "options"), [("LocalOutlierFactor", {"n_neighbors": -3}), ("GaussianMixture", {"n_components": 500})]
+    )
+    def test_options_that_cannot_be_fitted_with_are_said(self, of, options):
+        pair = build("estimator", (5,), of=of, options=options, kept=60)
+        pair.detector.adapt([ROWS])
+        pair.detector.calibrate([pair.detector.prepare(ROWS)])
+        with pytest.raises(InputError, match=f"options: {of} cannot be fitted to 60 normals"):
+            pair.detector.score(ROWS)
+
     def test_it_is_planned_without_memory_and_profiled_with_what_cannot_be_counted(self):
         found = _meta("estimator", {"of": "OneClassSVM"}, torch.empty(2, 5, device="meta"))
         assert found.detector.score(torch.empty(2, 5, device="meta")).shape == (2,)
@@ -220,6 +240,7 @@ class TestEstimator:
         [
             ({"of": "IsolationForrest"}, "did you mean 'IsolationForest'"),
             ({"of": "OneClassSVM", "options": {"mu": 0.1}}, "unknown option of OneClassSVM 'mu'; did you mean 'nu'"),
+            ({"of": "LocalOutlierFactor", "options": {"novelty": False}}, "cannot score new samples"),
             ({"of": "pyod.os"}, "PyOD"),
             ({"of": "sklearn.svm.SVC"}, "unknown estimator"),
         ],
@@ -330,6 +351,12 @@ class TestPt2:
         options = resolved("pt2", {"file": str(file[1]), "score": {"reconstruction": "output"}})
         one = torch.empty(2, 1, 8, 8, dtype=torch.uint8, device="meta")
         assert _meta("pt2", options, one).detector.score(one).shape == (2,)
+
+    def test_it_can_be_profiled_before_it_ever_scored(self, file):
+        pair = build("pt2", (1, 8, 8), file=str(file[1]), score={"reconstruction": "output"})
+        pair.detector.adapt([])
+        measured = profile(pair.detector, IMAGES[:1])
+        assert any("foreign" in name for count in measured.counters.values() for name in count.uncounted)
 
     def test_what_is_wrong_with_a_file_is_said(self, file, tmp_path):
         (tmp_path / "no.pt2").write_bytes(b"nothing")

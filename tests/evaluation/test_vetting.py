@@ -30,11 +30,13 @@ def distance(x):
 
 
 def test_a_teacher_that_knows_normals_from_changed_ones_is_fine():
-    assert vetted(Scored(distance), NORMALS) == ()
+    assert vetted(Scored(distance), NORMALS, NORMALS[:40]) == ()
 
 
-def test_a_score_the_other_way_round_is_a_warning():
-    (said,) = vetted(Scored(lambda x: -distance(x)), NORMALS)
+@pytest.mark.parametrize("held", [NORMALS[:40], NORMALS[:10]], ids=["many", "few"])
+def test_a_score_the_other_way_round_is_a_warning(held):
+    assert vetted(Scored(distance), NORMALS, held) == ()
+    (said,) = vetted(Scored(lambda x: -distance(x)), NORMALS, held)
     assert "higher should be more anomalous" in said
 
 
@@ -43,10 +45,11 @@ def test_a_score_the_other_way_round_is_a_warning():
     [
         (lambda x: torch.full((len(x),), 3.0), "all its scores are 3"),
         (lambda x: torch.rand(len(x)), "has to be deterministic"),
+        (lambda x: distance(x) / distance(x).mean(), "what else is in a batch"),
         (lambda x: distance(x) / 0, "teacher: .*(NaN|infinite|finite)"),
         (lambda x: x, r"teacher: Scored\.score returned"),
     ],
 )
 def test_what_cannot_teach_is_refused(of, said):
     with pytest.raises(InputError, match=said):
-        vetted(Scored(of), NORMALS)
+        vetted(Scored(of), NORMALS, NORMALS[:40])
