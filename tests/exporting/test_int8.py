@@ -5,6 +5,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from scipy.stats import spearmanr
 
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score
@@ -16,20 +17,27 @@ from kdcompress.exporting.parity import LIMITS, Limits, compare, scores
 from tests.exporting.detectors import SMALL, inputs, small, with_normals
 
 HAVE_LAYERS = {name for name in SMALL if not name.startswith(("prototypes", "nearest_neighbours", "isolation_forest"))}
-FAST = ("mlp_ae", "score_net")
-EACH = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name in HAVE_LAYERS]
+EACH = [
+    name if name == "mlp_ae" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name in HAVE_LAYERS
+]
 
 
 @pytest.mark.parametrize("name", EACH)
 def test_every_family_with_layers_keeps_its_order_and_gets_smaller(tmp_path, name):
     one = small(name)
     # Nothing here is trained, and half of its decisions are made among scores that lie close together.
-    found = export(one, tmp_path / "x.int8.onnx", "int8", with_normals(one), limits=Limits(flipped=0.05))
+    outputs = ("reconstruction",) if name == "mlp_ae" else ()
+    found = export(one, tmp_path / "x.int8.onnx", "int8", with_normals(one), outputs, limits=Limits(flipped=0.05))
     assert found.spearman >= 0.99
-    said = load(tmp_path / "x.int8.onnx").metadata.quantisation
+    exported = load(tmp_path / "x.int8.onnx")
+    said = exported.metadata.quantisation
     assert said.layers
     assert not set(said.layers) & set(said.in_float)
     if name == "mlp_ae":
+        raw = inputs(one, 20).raw
+        ran = exported.run(raw.numpy())
+        error = (ran["reconstruction"] - one.detector.prepare(raw).numpy()) ** 2
+        assert ran["score"] == pytest.approx(error.mean(1), rel=1e-5), "the output is what the score is made of"
         assert (tmp_path / "x.int8.onnx").stat().st_size < 0.6 * len(made(one, tmp_path / "x.onnx", "onnx")[0])
 
 
@@ -114,8 +122,27 @@ def test_as_many_normals_lie_above_its_threshold_as_above_the_bundles(eight, con
     assert exported.metadata.threshold != conv_ae.manifest.threshold
 
 
-def test_neither_test_samples_nor_labels_change_the_file(conv_ae, tmp_path):
-    plain, _ = made(conv_ae, tmp_path / "x", "onnx")
+def test_layers_stay_in_float_until_the_order_is_kept(tmp_path):
+    one = small("ede_gan")
+    plain, exported = made(one, tmp_path / "x", "onnx")
+    given = with_normals(one, 300)
+    found = calibrated(one, plain, tmp_path / "x", given, Limits(spearman=0.999))
+    order = spearmanr(scores(found.exported, given.raw.numpy()), scores(exported, given.raw.numpy())).statistic
+    assert order >= 0.999
+    said = found.exported.metadata.quantisation
+    assert said.in_float
+    assert set(said.costs) == {*said.layers, *said.in_float}
+    assert min(said.costs[name] for name in said.in_float) >= max(said.costs[name] for name in said.layers)
+    constants = {one.name for one in onnx.load_model_from_string(found.data).graph.initializer}
+    for name in said.layers:
+        assert f"scorer.detector.{name}.weight_quantized" in constants
+    for name in said.in_float:
+        assert f"scorer.detector.{name}.weight" in constants
+        assert f"scorer.detector.{name}.weight_quantized" not in constants
+
+
+def test_neither_test_samples_nor_labels_change_the_file(conv_ae, files, tmp_path):
+    plain = files["onnx"].read_bytes()
     raw = inputs(conv_ae, 300).raw
     labels = torch.arange(100) % 2
     one = Inputs(raw, labels, "here", raw[100:200])

@@ -12,18 +12,18 @@ from kdcompress.exporting.export import export
 from kdcompress.exporting.exported import load
 from kdcompress.exporting.kit import check_free, write
 from kdcompress.exporting.parity import compare, scores
-from tests.exporting.detectors import inputs, small, with_normals
+from tests.exporting.detectors import inputs, small
 from tests.reporting.fake_runs import make_result
 
 
 @pytest.fixture(scope="module", params=["onnx", "int8"])
-def kit(request, conv_ae, tmp_path_factory):
+def kit(request, conv_ae, files, eight, tmp_path_factory):
     """A kit of images, and the file that it was made of."""
     folder = tmp_path_factory.mktemp("kit")
-    path = folder / ("a.onnx" if request.param == "onnx" else "a.int8.onnx")
-    found = export(conv_ae, path, request.param, with_normals(conv_ae))
-    write(folder / "kit", path, conv_ae.manifest, found, None)
-    return folder / "kit", path
+    path = files["onnx"] if request.param == "onnx" else eight
+    found = compare(conv_ae.detector, conv_ae.manifest.threshold, load(path), inputs(conv_ae, 100))
+    write(folder, path, conv_ae.manifest, found, None)
+    return folder, path
 
 
 def run(folder, *arguments):
