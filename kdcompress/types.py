@@ -34,9 +34,12 @@ class Detector(nn.Module):
 
     Attributes:
         fitted: whether a part of the score is missing until `calibrate` has fitted it.
+        exact: names of its modules that compute with points, not with weights, as for distances: small differences of
+            large numbers, so that an export in fewer bits leaves them in float.
     """
 
     fitted: bool = False
+    exact: tuple[str, ...] = ()
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Turn raw data, e.g. uint8 images [N, C, H, W], into the network's float input.

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.exporting.fixtures import conv_ae, files
+from tests.exporting.fixtures import conv_ae, eight, files
 
-__all__ = ["conv_ae", "files"]
+__all__ = ["conv_ae", "eight", "files"]
 
 
 @pytest.fixture(autouse=True)

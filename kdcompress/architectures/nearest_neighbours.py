@@ -24,6 +24,7 @@ class NearestNeighbours(RowDetector):
     """A memory of normals; the score is the mean distance to the nearest of them."""
 
     fitted = True
+    exact = ("memory",)
 
     def __init__(self, size: int, kept: int, neighbours: int) -> None:
         super().__init__(size)

@@ -33,6 +33,7 @@ class PatchMemory(FeatureDetector):
     """Patches of two or more levels of a frozen backbone, and a memory of normal ones."""
 
     fitted = True
+    exact = ("memory",)
 
     def __init__(
         self,

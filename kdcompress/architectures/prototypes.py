@@ -22,6 +22,8 @@ _SHARPNESS = 4.0
 class Prototypes(RowDetector):
     """Points in the space of scaled rows; a softly nearest one is what a row is far from or near to."""
 
+    exact = ("points",)
+
     def __init__(self, size: int, points: int) -> None:
         super().__init__(size)
         self.points = nn.Linear(size, points, bias=False)

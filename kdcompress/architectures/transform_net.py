@@ -51,6 +51,7 @@ class Residual(nn.Module):
 class TransformNet(Detector):
     """Image to the log-odds of each transformation, for each transformation of it; all passes are part of the score."""
 
+    exact = ("metric",)
     typical: Tensor
     shares: Tensor
 

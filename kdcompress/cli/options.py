@@ -55,6 +55,19 @@ def tolerance(command: F) -> F:
     )(command)
 
 
+def limits(command: F) -> F:
+    """Add what an int8 file may change: ``--min-spearman``, ``--max-flipped``, ``--max-auroc-lost``."""
+    shares = [
+        ("--min-spearman", 0.99, "int8: rank correlation of the scores, at least."),
+        ("--max-flipped", 0.03, "int8: share of decisions that differ, at most."),
+        ("--max-auroc-lost", 0.003, "int8: AUROC lost, at most; 0.003 is 0.3 points."),
+    ]
+    for name, default, words in reversed(shares):
+        kind = click.FloatRange(0, 1)
+        command = click.option(name, type=kind, default=default, show_default=True, help=words)(command)
+    return command
+
+
 def plugin(command: F) -> F:
     """Add ``--plugin FILE``; the files, and what is installed as plug-ins, are loaded before the command runs."""
     return click.option(

@@ -20,6 +20,7 @@ from kdcompress.plugins import Plugin
 @click.argument("file", metavar="EXPORTED", type=click.Path(path_type=Path))
 @options.overrides
 @options.tolerance
+@options.limits
 @options.as_json
 @options.plugin
 def command(
@@ -27,19 +28,23 @@ def command(
     file: Path,
     overrides: tuple[str, ...],
     tolerance: float,
+    min_spearman: float,
+    max_flipped: float,
+    max_auroc_lost: float,
     as_json: bool,
     plugins: tuple[Plugin, ...],
 ) -> None:
     """Compare the scores of an exported file with those of its detector; the exit code is 1 where they differ.
 
     BUNDLE is a bundle or a run directory, whose student is meant. Both score the data that the detector was trained
-    for, where they are on this machine, or what --set data... says; else made-up inputs.
+    for, where they are on this machine, or what --set data... says; else made-up inputs. An int8 file is held to
+    limits of its own.
     """
     from kdcompress import bundle
     from kdcompress.cli.summary import show_parity
     from kdcompress.exporting.export import check
     from kdcompress.exporting.exported import load
-    from kdcompress.exporting.parity import compare
+    from kdcompress.exporting.parity import Limits, compare
     from kdcompress.exporting.source import inputs_for
 
     source = bundle_file(target)
@@ -52,7 +57,8 @@ def command(
     section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
-    found = compare(loaded.detector, loaded.manifest.threshold, exported, given, tolerance)
+    limits = Limits(min_spearman, max_flipped, max_auroc_lost)
+    found = compare(loaded.detector, loaded.manifest.threshold, exported, given, tolerance, limits)
     if as_json:
         click.echo(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
     else:

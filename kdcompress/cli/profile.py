@@ -26,7 +26,7 @@ def command(target: str, shape: str | None, as_json: bool, device: str, plugins:
     """
     from kdcompress.exporting import ENDINGS
 
-    if Path(target).suffix in ENDINGS.values():
+    if Path(target).suffix in ENDINGS:
         _file(target, shape, as_json=as_json)
         return
 

@@ -6,6 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdcompress.results import Result
 
 
 def bundle_file(target: str) -> Path:
@@ -18,6 +22,14 @@ def bundle_file(target: str) -> Path:
 
     path = Path(target)
     return RunDir.existing(path).bundle("student") if path.is_dir() else path
+
+
+def run_of(target: str) -> Result | None:
+    """Return what a run found; None where the target is no run directory."""
+    from kdcompress.rundir import RunDir
+
+    path = Path(target)
+    return RunDir.existing(path).result() if path.is_dir() else None
 
 
 @contextlib.contextmanager

@@ -11,11 +11,12 @@ from kdcompress.bundle import Bundle
 from kdcompress.errors import InputError, KdcompressError
 from kdcompress.evaluation.scoring import score
 from kdcompress.exporting import onnx, pt2
+from kdcompress.exporting.calibrated import calibrated, held_out
 from kdcompress.exporting.exported import Exported
 from kdcompress.exporting.graph import check_wanted, inner, traced
 from kdcompress.exporting.inputs import Inputs, made_up
 from kdcompress.exporting.metadata import Metadata, SelfTest, described, self_test, self_test_size
-from kdcompress.exporting.parity import TOLERANCE, Parity, compare, tolerance_of
+from kdcompress.exporting.parity import LIMITS, TOLERANCE, Limits, Parity, compare, tolerance_of
 from kdcompress.rundir import write_atomic
 from kdcompress.types import SCORE
 
@@ -28,36 +29,60 @@ class ParityError(KdcompressError):
 
 
 def export(
-    bundle: Bundle, path: Path, to: str, given: Inputs, wanted: tuple[str, ...] = (), share: float = TOLERANCE
+    bundle: Bundle,
+    path: Path,
+    to: str,
+    given: Inputs,
+    wanted: tuple[str, ...] = (),
+    share: float = TOLERANCE,
+    limits: Limits = LIMITS,
 ) -> Parity:
     """Write a bundle's detector as one file, and return how close to the detector it is.
 
     Args:
         bundle: with the detector; it is left as it was.
         path: of the file; whole or not at all: what is there already stays unless the new one passes.
-        to: ``onnx`` or ``pt2``.
-        given: what both are compared on.
+        to: ``onnx``, ``pt2`` or ``int8``.
+        given: what both are compared on, and for int8 the normals that it is calibrated on.
         wanted: outputs beside the score, ``reconstruction`` or ``anomaly_map``.
-        share: of the median score that a score may be off.
+        share: of the median score that a score may be off; not for int8.
+        limits: of int8.
 
     Raises:
-        InputError: where the detector has no such output or computes outside of torch, or a package is missing.
+        InputError: where the detector has no such output, computes outside of torch or has no layers to quantise, where
+            a package is missing, or the data for calibration.
         KdcompressError: where torch cannot export the detector.
         ParityError: where the file does not pass; nothing is written.
     """
-    data, exported = made(bundle, path, to, wanted, share)
-    found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share)
-    check(found, path)
+    detail: Callable[[], str] = str
+    if to == "int8":
+        held_out(given, path)
+        plain, _ = made(bundle, path, "onnx", wanted, share)
+        eight = calibrated(bundle, plain, path, given, limits)
+        data, exported, detail = eight.data, eight.exported, eight.costliest
+    else:
+        data, exported = made(bundle, path, to, wanted, share)
+    found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share, limits)
+    check(found, path, detail)
     write_atomic(path, data)
     return found
 
 
-def check(found: Parity, path: Path) -> None:
+def check(found: Parity, path: Path, detail: Callable[[], str] = str) -> None:
     """Check that a file has passed the gate.
 
+    Args:
+        found: by the gate.
+        path: of the file, for messages.
+        detail: says more of an int8 file that has not passed.
+
     Raises:
-        ParityError: where it has not, with the first output that differs.
+        ParityError: where it has not, with the first output that differs or, for int8, the limits that are broken.
     """
+    if not found.passed and found.limits is not None:
+        raise ParityError(
+            f"{path}: eight bits change what the detector says: {'; '.join(found.broken)}, on {found.source}{detail()}"
+        )
     if not found.passed:
         flipped = f", {found.flipped_beyond} decisions flipped by more than that" if found.flipped_beyond else ""
         raise ParityError(

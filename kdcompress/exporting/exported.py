@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kdcompress.errors import BundleError, InputError, near
-from kdcompress.exporting import ENDINGS
+from kdcompress.exporting import ENDINGS, FORMATS
 from kdcompress.exporting.metadata import Metadata
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ class Exported:
 
 def is_exported(target: str) -> bool:
     """Say whether a name is that of an exported file."""
-    return Path(target).suffix in ENDINGS.values()
+    return Path(target).suffix in ENDINGS
 
 
 def load(path: Path, *, threads: int | None = None) -> Exported:
@@ -49,10 +49,10 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
     """
     from kdcompress.exporting import onnx, pt2
 
-    if path.suffix not in ENDINGS.values():
+    if path.suffix not in ENDINGS:
         raise InputError(
-            f"{path}: not an exported detector by its name{near(path.suffix, ENDINGS.values())} "
-            f"(allowed endings: {', '.join(ENDINGS.values())})"
+            f"{path}: not an exported detector by its name{near(path.suffix, ENDINGS)} "
+            f"(allowed endings: {', '.join(ENDINGS)})"
         )
     if not path.is_file():
         raise BundleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
@@ -60,4 +60,4 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot read: {error.strerror or error}") from error
-    return onnx.opened(data, path, threads=threads) if path.suffix == ENDINGS["onnx"] else pt2.opened(data, path)
+    return onnx.opened(data, path, threads=threads) if path.suffix == FORMATS["onnx"] else pt2.opened(data, path)

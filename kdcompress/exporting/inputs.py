@@ -23,22 +23,30 @@ _NORMALS, _TESTED, _PERTURBED = 400, 800, 400
 
 @dataclass(frozen=True)
 class Inputs:
-    """Raw data [N, ...], the labels of those that have one, which come first, and where all of them are from."""
+    """What a file is compared on.
+
+    Attributes:
+        raw: data [N, ...].
+        labels: of those that have one, which come first.
+        source: where all of them are from.
+        normals: all held-out normals [n, ...], for calibration and thresholds; None where the data are not known.
+    """
 
     raw: Tensor
     labels: Tensor
     source: str
+    normals: Tensor | None = None
 
 
 def of_data(data: OneClassData, where: str) -> Inputs:
     """Return test samples, held-out normals, and perturbed ones: at least 1,000 together."""
-    tested, labels = _evenly(data.test, _TESTED), _evenly(data.labels, _TESTED)
-    normals = _evenly(data.validation, _NORMALS)
+    tested, labels = evenly(data.test, _TESTED), evenly(data.labels, _TESTED)
+    normals = evenly(data.validation, _NORMALS)
     count = max(_PERTURBED, FEWEST - len(tested) - len(normals))
     kinds = [kind for kind in queries.MAKERS if not queries.unfit([kind], data.input_shape)]
     perturbed = queries.made(kinds, normals, count, derive(0, "parity"))
     source = f"{len(tested)} test samples, {len(normals)} held-out normals and {count} perturbed ones of {where}"
-    return Inputs(torch.cat([tested, normals, perturbed]), labels, source)
+    return Inputs(torch.cat([tested, normals, perturbed]), labels, source, data.validation)
 
 
 def made_up(detector: Detector, shape: tuple[int, ...], count: int = FEWEST) -> Inputs:
@@ -60,7 +68,7 @@ def made_up(detector: Detector, shape: tuple[int, ...], count: int = FEWEST) -> 
     return Inputs(raw, torch.zeros(0, dtype=torch.int64), f"{count} made-up inputs")
 
 
-def _evenly(samples: Tensor, most: int) -> Tensor:
+def evenly(samples: Tensor, most: int) -> Tensor:
     """Return all samples, or as many as are wanted, evenly from their whole."""
     if len(samples) <= most:
         return samples

@@ -72,8 +72,13 @@ def model(traced: Traced, keep: int) -> ModelProto:
 
 def inner_of(traced: Traced, proto: ModelProto) -> dict[str, str]:
     """Return which outputs can be looked at inside, in order, by the names of their values."""
+    return still_there({name: name for name in traced.names[1:]}, proto)
+
+
+def still_there(inner: Mapping[str, str], proto: ModelProto) -> dict[str, str]:
+    """Return those of the inner values that a graph has."""
     there = _values(proto)
-    return {name: name for name in traced.names[1:] if name in there}
+    return {name: value for name, value in inner.items() if value in there}
 
 
 def sealed(proto: ModelProto, metadata: Metadata) -> bytes:
@@ -103,29 +108,28 @@ def opened(data: bytes, path: Path, *, threads: int | None = None) -> Exported:
         BundleError: where the file is damaged, altered, not of this package, or keeps weights outside itself.
     """
     check_installed()
-    proto = _parsed(data, path)
+    proto = parsed(data, path)
     metadata = read_metadata(proto, path)
     digest = hashlib.sha256(data[: -len(trailer("0" * 64))]).hexdigest()
     if not data.endswith(trailer(digest)):
         raise BundleError(
             f"{path}: altered or damaged: the hash of its content is not the one that it was written with"
         )
-    session = _session(data, path, threads)
-    names = [output.name for output in session.get_outputs()]
+    running = session(data, path, threads)
+    names = [output.name for output in running.get_outputs()]
 
     def run(raw: Array) -> Mapping[str, Array]:
-        return dict(zip(names, _ran(session, names, raw, path), strict=True))
+        return dict(zip(names, ran(running, names, raw, path), strict=True))
 
     def look(raw: Array) -> Mapping[str, Array]:
         wider = copy.deepcopy(proto)
-        there = _values(proto)
-        known = {name: value for name, value in metadata.inner.items() if value in there}
+        known = still_there(metadata.inner, proto)
         already = {output.name for output in wider.graph.output}
         for value in dict.fromkeys(known.values()):
             if value not in already:
                 wider.graph.output.add(name=value)
         values = list(known.values())
-        found = _ran(_session(wider.SerializeToString(), path, threads), values, raw, path)
+        found = ran(session(wider.SerializeToString(), path, threads), values, raw, path)
         return dict(zip(known, found, strict=True))
 
     return Exported(metadata, run, look)
@@ -143,7 +147,12 @@ def read_metadata(proto: ModelProto, path: Path) -> Metadata:
     return from_text(said[KEY], path)
 
 
-def _parsed(data: bytes, path: Path) -> ModelProto:
+def parsed(data: bytes, path: Path) -> ModelProto:
+    """Return a file's model, if all of its weights are in it.
+
+    Raises:
+        BundleError: where it is damaged or keeps weights elsewhere.
+    """
     import onnx
 
     try:
@@ -171,7 +180,12 @@ def _values(proto: ModelProto) -> set[str]:
     return {one.name for one in proto.graph.initializer} | {name for node in proto.graph.node for name in node.output}
 
 
-def _session(data: bytes, path: Path, threads: int | None) -> Any:  # noqa: ANN401 - onnxruntime has no types
+def session(data: bytes, path: Path, threads: int | None = None) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Return what runs a graph on the CPU; ``path`` is for messages.
+
+    Raises:
+        BundleError: where ONNX Runtime cannot run it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -182,9 +196,14 @@ def _session(data: bytes, path: Path, threads: int | None) -> Any:  # noqa: ANN4
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _ran(session: Any, names: Sequence[str], raw: Array, path: Path) -> list[Array]:  # noqa: ANN401
+def ran(running: Any, names: Sequence[str], raw: Array, path: Path) -> list[Array]:  # noqa: ANN401
+    """Return outputs for raw data [N, ...].
+
+    Raises:
+        BundleError: where ONNX Runtime cannot compute them.
+    """
     with _explained(path):
-        return list(session.run(names, {INPUT: raw}))
+        return list(running.run(names, {INPUT: raw}))
 
 
 @contextmanager

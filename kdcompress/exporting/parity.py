@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,11 +23,30 @@ _BATCH, _LOOKED_AT = 64, 16
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an int8 file may change of the detector.
+
+    Attributes:
+        spearman: rank correlation of the scores, at least.
+        flipped: share of decisions that differ, each at its own threshold, at most.
+        auroc_lost: AUROC of the detector less that of the file, at most; where there are labels of both kinds.
+    """
+
+    spearman: float = 0.99
+    flipped: float = 0.03
+    auroc_lost: float = 0.003
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class Parity:
     """How far a file's scores are from those of torch in float32.
 
     Attributes:
-        passed: no difference, and no flipped decision's margin, is above the tolerance.
+        passed: a file in float: no difference, and no flipped decision's margin, is above the tolerance; an int8 file:
+            no limit is passed.
         inputs: compared.
         source: where they are from.
         largest: difference of two scores.
@@ -36,9 +55,11 @@ class Parity:
         spearman: rank correlation of the two; None where all scores are the same.
         auroc: of torch on inputs that have labels; None where there are none, or of one kind only.
         auroc_exported: the same of the file.
-        flipped: decisions that differ at the threshold; None where the bundle has no threshold.
+        flipped: decisions that differ, each at its own threshold; None where one of the two has none.
         flipped_beyond: those whose score is further than the tolerance from the threshold.
-        first_difference: the first output on the way to the score that differs, where the gate has failed.
+        first_difference: the first output on the way to the score that differs, where a file in float has failed.
+        limits: of an int8 file; None for one in float.
+        broken: in words, what of them the file does not keep.
     """
 
     passed: bool
@@ -53,15 +74,23 @@ class Parity:
     flipped: int | None
     flipped_beyond: int | None
     first_difference: str | None = None
+    limits: Limits | None = None
+    broken: tuple[str, ...] = ()
 
 
 def compare(
-    detector: Detector, threshold: float | None, exported: Exported, given: Inputs, share: float = TOLERANCE
+    detector: Detector,
+    threshold: float | None,
+    exported: Exported,
+    given: Inputs,
+    share: float = TOLERANCE,
+    limits: Limits = LIMITS,
 ) -> Parity:
     """Compare a file with its detector; both see the same raw inputs, the file in batches of one and of many.
 
     Two ways to round in float32 differ more where scores are far above their median, or where a small one is the
-    difference of large numbers, as a distance to a neighbour nearly the same is: a larger ``share`` allows for it.
+    difference of large numbers, as a distance to a neighbour nearly the same is: a larger ``share`` allows for it. An
+    int8 file is measured by ``limits`` alone: its scores are others, what they say has to be the same.
 
     Raises:
         ScoreError: where torch's own scores are not finite.
@@ -72,27 +101,52 @@ def compare(
     # A score that is not finite is as far off as can be.
     away = np.where(np.isfinite(away), away, np.inf)
     tolerance = tolerance_of(wanted, share)
+    rounded = exported.metadata.quantisation is not None
+    own = exported.metadata.threshold if rounded else threshold
     flipped = beyond = None
-    if threshold is not None:
-        other = (found > threshold) != (wanted > threshold)
+    if threshold is not None and own is not None:
+        other = (found > own) != (wanted > threshold)
         flipped, beyond = int(other.sum()), int((other & (np.abs(wanted - threshold) > tolerance)).sum())
-    passed = bool((away <= tolerance).all()) and not beyond
     labelled = len(given.labels)
     labels = given.labels.numpy()
-    return Parity(
-        passed=passed,
+    measured = Parity(
+        passed=bool((away <= tolerance).all()) and not beyond,
         inputs=len(wanted),
         source=given.source,
         largest=float(away.max()),
         mean=float(away.mean()),
         tolerance=tolerance,
-        spearman=_rank_correlation(wanted, found),
+        spearman=rank_correlation(wanted, found),
         auroc=_auroc(labels, wanted[:labelled]),
         auroc_exported=_auroc(labels, found[:labelled]),
         flipped=flipped,
         flipped_beyond=beyond,
-        first_difference=None if passed else _first_difference(detector, exported, given.raw[_worst(away)], share),
     )
+    if rounded:
+        broken = _broken(measured, limits)
+        return replace(measured, passed=not broken, limits=limits, broken=broken)
+    if measured.passed:
+        return measured
+    return replace(measured, first_difference=_first_difference(detector, exported, given.raw[_worst(away)], share))
+
+
+def _broken(found: Parity, limits: Limits) -> tuple[str, ...]:
+    """Say which limits an int8 file does not keep; scores that are all the same, or not finite, keep no order."""
+    said = []
+    if found.spearman is None or found.spearman < limits.spearman:
+        kept = "none" if found.spearman is None else f"{found.spearman:.4f}"
+        said.append(f"rank correlation {kept}, at least {limits.spearman:g} is wanted (--min-spearman)")
+    if found.flipped is not None and found.flipped > limits.flipped * found.inputs:
+        share = found.flipped / found.inputs
+        said.append(f"{share:.1%} of decisions flipped, {limits.flipped:.1%} are allowed (--max-flipped)")
+    if found.auroc is not None:
+        lost = np.inf if found.auroc_exported is None else found.auroc - found.auroc_exported
+        # A sum of rounded areas.
+        if lost > limits.auroc_lost + 1e-9:
+            said.append(
+                f"{100 * lost:.2f} points of AUROC lost, {100 * limits.auroc_lost:.2f} are allowed (--max-auroc-lost)"
+            )
+    return tuple(said)
 
 
 def tolerance_of(scores: Array, share: float) -> float:
@@ -145,7 +199,8 @@ def _differ(wanted: Array, found: Array, share: float) -> bool:
     return not bool((np.abs(wanted - found) <= tolerance_of(wanted, share)).all())
 
 
-def _rank_correlation(one: Array, other: Array) -> float | None:
+def rank_correlation(one: Array, other: Array) -> float | None:
+    """Return Spearman's; None where scores are all the same or not finite."""
     from scipy.stats import spearmanr
 
     if not np.isfinite(other).all() or np.ptp(one) == 0 or np.ptp(other) == 0:

@@ -98,7 +98,9 @@ def test_profile_of_an_exported_file(run, capsys):
     ("arguments", "said"),
     [
         (["export", "{run}", "--to", "onx"], "did you mean 'onnx'?"),
-        (["export", "{run}", "--to", "int8"], "unknown format 'int8' (allowed: onnx, pt2)"),
+        (["export", "{run}", "--to", "int9"], "did you mean 'int8'? (allowed: int8, onnx, pt2)"),
+        (["export", "{run}", "--to", "pt2", "--kit"], "its example runs ONNX files"),
+        (["export", "{run}", "--to", "int8", "--min-spearman", "2"], "--min-spearman"),
         (["export", "{run}", "--outputs", "map"], "allowed: reconstruction, anomaly_map"),
         (["export", "{run}", "--tolerance", "0"], "--tolerance"),
         (["export", "no.safetensors"], "no such file"),
@@ -129,6 +131,69 @@ def images(tmp_path):
         Image.fromarray(one).save(folder / f"{index}.png")
     np.savez(tmp_path / "t.npz", X=raw[:, None])
     return folder
+
+
+LOOSE = ("--max-flipped", "0.1", "--max-auroc-lost", "0.05")
+"""The student is hardly trained, and its AUROC is of 60 samples."""
+
+
+@pytest.fixture(scope="module")
+def kit(run):
+    """The same student with layers in eight bits, and its kit."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", str(run), "--to", "int8", "--kit", "--out", str(run / "device"), *LOOSE])
+    return run / "device" / "kit"
+
+
+def test_an_int8_file_is_compared_scored_and_timed_as_others_are(run, kit, images, capsys):
+    file = kit.parent / "student.int8.onnx"
+    assert (kit / file.name).read_bytes() == file.read_bytes()
+    code, out, err = call(capsys, "parity", run, file, *LOOSE, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["limits"] == {"spearman": 0.99, "flipped": 0.1, "auroc_lost": 0.05}
+    assert 0.99 <= said["spearman"] < 1
+    code, out, err = call(capsys, "parity", run, file, "--min-spearman", "1")
+    assert code == 1
+    assert "FAILED" in out
+    assert "at least 1 is wanted (--min-spearman)" in err
+    rounded, plain = (call(capsys, "predict", one, images)[1] for one in (file, run / "student.onnx"))
+    assert len(rounded.splitlines()) == 4
+    assert rounded != plain
+    assert json.loads(call(capsys, "profile", file, "--json")[1])["bytes"] == file.stat().st_size
+
+
+def test_a_runs_kit_has_the_runs_numbers(run, kit):
+    found = json.loads((run / "result.json").read_text())
+    card = (kit / "model_card.md").read_text()
+    assert f"| AUROC | {100 * found['student']['auroc']:.2f} % (" in card
+    assert f"tested on {found['data']['test_normal']} normals and {found['data']['test_anomaly']} anomalies" in card
+    assert f"| Run | {found['digest']} |" in card
+
+
+def test_a_kit_says_where_it_is_and_is_not_mixed_with_another(run, kit, capsys, tmp_path):
+    code, out, _ = call(capsys, "export", run / "student.safetensors", "--kit", "--out", tmp_path, "--json")
+    assert code == 0
+    assert json.loads(out)["kit"] == str(tmp_path / "kit")
+    assert "made of a bundle alone" in (tmp_path / "kit" / "model_card.md").read_text()
+    code, _, err = call(capsys, "export", run, "--kit", "--out", kit.parent)
+    assert code == 2
+    assert "holds something else already: student.int8.onnx" in err
+    assert not (kit.parent / "student.onnx").exists()
+
+
+def test_int8_needs_the_data(run, capsys, tmp_path):
+    import dataclasses
+
+    from kdcompress import bundle
+
+    loaded = bundle.load(run / "student.safetensors")
+    path = tmp_path / "alone.safetensors"
+    bundle.save(path, dataclasses.replace(loaded.manifest, data={}), loaded.pair)
+    code, out, err = call(capsys, "export", path, "--to", "int8")
+    assert (code, out) == (2, "")
+    assert "calibration needs held-out normals" in err
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("target", ["student.onnx", "student.safetensors", ""])

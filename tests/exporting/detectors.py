@@ -1,5 +1,7 @@
 """Small detectors to export: fitted as far as they go without training, with a threshold."""
 
+import dataclasses
+
 import torch
 
 from kdcompress import bundle
@@ -57,3 +59,9 @@ def small(name):
 def inputs(one, count=1000):
     """Return made-up inputs of a bundle's shape."""
     return made_up(one.detector, one.manifest.input_shape, count)
+
+
+def with_normals(one, count=1000):
+    """Return the same, some of which are said to be held-out normals."""
+    given = inputs(one, count)
+    return dataclasses.replace(given, normals=given.raw[: count // 3])

@@ -12,6 +12,8 @@ from PIL import Image
 import kdcompress
 from kdcompress.exporting import onnx as ours
 from kdcompress.exporting.export import export
+from kdcompress.exporting.exported import load as exported
+from kdcompress.exporting.parity import scores
 from tests.exporting.detectors import inputs, small
 from tests.runtime.conftest import RUNTIME
 
@@ -274,3 +276,19 @@ def test_threads_do_not_change_scores(runtime, files, conv_ae):
     raw = inputs(conv_ae, 8).raw.numpy()
     one, two = (runtime.Detector.load(files["onnx"], threads=count).score(raw) for count in (1, 2))
     assert one == pytest.approx(two, rel=1e-6)
+
+
+def test_the_self_test_is_the_files_own(eight, runtime, files):
+    detector = runtime.Detector.load(eight)
+    assert detector.self_test() < 0.1 * detector.metadata["self_test"]["tolerance"]
+    plain = exported(files["onnx"]).metadata.self_test
+    assert detector.metadata["self_test"]["inputs"] == plain.inputs
+    assert tuple(detector.metadata["self_test"]["scores"]) != plain.scores
+
+
+def test_the_runtime_decides_by_the_files_threshold(eight, runtime, conv_ae):
+    raw = inputs(conv_ae, 200).raw.numpy()
+    detector, file = runtime.Detector.load(eight), exported(eight)
+    found = scores(file, raw)
+    assert detector.score(raw) == pytest.approx(found, rel=1e-6)
+    assert detector.predict(raw).tolist() == (found > file.metadata.threshold).astype(int).tolist()
