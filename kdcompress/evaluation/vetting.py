@@ -49,8 +49,8 @@ def vetted(
     if spread == 0:
         raise InputError(
             f"{name}: all its scores are {found[0]:g}, of {len(some)} normals and of {len(changed)} changed ones: "
-            "there is nothing to learn from it (is its score the right output, and its preparation the right one? scores are "
-            "float32)"
+            "there is nothing to learn from it (is its score the right output, and its preparation the right one? "
+            "scores are float32)"
         )
     if float(np.abs(found - again).max()) > _CLOSE * spread:
         raise InputError(
