@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from kdcompress.data.rows import Missing, Rows, arrays, one_class
 from kdcompress.data.split import Share
 from kdcompress.errors import DataError
 from kdcompress.signature import Later
+
+_LOOKED_AT = 10_000
+"""Rows in which it is looked whether float32 is enough."""
 
 
 @DATASETS.register("table")
@@ -73,6 +77,14 @@ def table(
     return one_class("table", None, file, rows, test, validation, most, missing)
 
 
+def _rounded(values: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Return the columns whose numbers are too close to each other for float32, and what becomes of them."""
+    for column in range(values.shape[1]):
+        whole, kept = (len(np.unique(one)) for one in (values[:, column], values[:, column].astype(np.float32)))
+        if 2 * kept < whole:
+            yield column, f"has {whole} different numbers, {kept} in float32: take an offset from it, or leave it out"
+
+
 def _named(
     path: Path,
     columns: tuple[str, ...] | None,
@@ -109,7 +121,8 @@ def _named(
         raise DataError(f"{path}: {shown} (allowed: columns of numbers; between columns there are commas)")
     names, values = list(found), np.stack(list(found.values()), 1)
     varying(values, names, path, "leave it out with data.without")
-    notes = (f"{path}: left out, for they hold no numbers: {', '.join(text)}",) if text else ()
+    notes: tuple[str, ...] = (f"{path}: left out, for they hold no numbers: {', '.join(text)}",) if text else ()
+    notes += tuple(f"{path}: column '{names[column]}' {said}" for column, said in _rounded(values[:_LOOKED_AT]))
     return Rows(
         values, labels, where, f"{path}", lambda row, column: f"row {row + 1}, column '{names[column]}'", parts, notes
     )

@@ -310,3 +310,11 @@ def test_options_that_came_later_leave_old_digests_as_they_were():
     assert signature.resolved(DATASETS["table"], {"path": "x", "normal": "ok"})["normal"] == "ok"
     assert set(signature.resolved(DATASETS["adbench"], {})) == {"set", "test", "validation", "most", "root"}
     assert set(signature.resolved(DATASETS["folder"], {"root": "x"})) == {"root", "size", "validation"}
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_said(tmp_path):
+    rows = [f"{20240000000 + i},{i}" for i in range(60)]
+    (tmp_path / "it.csv").write_text("\n".join(["when,value", *rows]))
+    (note,) = DATASETS["table"](path=str(tmp_path / "it.csv")).notes
+    assert "column 'when' has 60 different numbers, " in note
+    assert "in float32" in note
