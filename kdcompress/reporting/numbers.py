@@ -72,8 +72,8 @@ def _scaled(value: float, prefixes: Sequence[str]) -> str:
 
 
 def count(value: float | None) -> str:
-    """52 800 000 -> ``52.8 M``."""
-    if value is None or not math.isfinite(value):
+    """52 800 000 -> ``52.8 M``; none are a dash: a forest has no products, and those of a foreign model are unknown."""
+    if value is None or not math.isfinite(value) or value == 0:
         return DASH
     return _scaled(value, ("", "k", "M", "G", "T", "P"))
 

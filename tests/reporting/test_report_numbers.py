@@ -19,7 +19,7 @@ MINUS = "\N{MINUS SIGN}"
         (numbers.count, 52_831_584, "52.8 M"),
         (numbers.count, 999_999, "1.00 M"),
         (numbers.count, 640, "640"),
-        (numbers.count, 0, "0"),
+        (numbers.count, 0, "–"),
         (numbers.tick, 10_000_000, "10 M"),
         (numbers.macs, 228_480, "228 k MACs"),
         (numbers.size, 363_000, "363 kB"),
