@@ -307,7 +307,7 @@ def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | 
 
     Its history becomes part of this run's, but for that of whom it learned from.
     """
-    bundles, known = [], {}
+    bundles = []
     several = teacher_recipes(course.recipe)
     for place, own in enumerate(several, 1):
         trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
@@ -320,8 +320,7 @@ def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | 
     if len(bundles) > 1:
         return ensemble_of(bundles, course.raw), {}
     scores = trained.rundir.scores()
-    known["teacher"] = Scored(scores["student"], scores["validation_student"])
-    return bundles[0], known
+    return bundles[0], {"teacher": Scored(scores["student"], scores["validation_student"])}
 
 
 def _distil(

@@ -269,7 +269,7 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
         raise RecipeError(where, ["grid: this is a suite of runs; use `kdcompress benchmark` for it"])
     found: list[str] = []
     try:
-        filled = lineage.filled(plain, where, lambda own, file: parse(own, file))
+        filled = lineage.filled(plain, where, parse)
     except InputError as error:
         found = [str(error)]
         filled = {**plain, "teacher": None}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdcompress.architectures import pretrained
-from kdcompress.architectures.blocks import Size, image_of, prepared, scaled
+from kdcompress.architectures.blocks import IMAGENET, Size, image_of, prepared, scaled
 from kdcompress.errors import InputError
 from kdcompress.pinned import Pinned
 from kdcompress.types import Detector
@@ -22,9 +22,6 @@ BackboneName: TypeAlias = Literal["resnet18", "resnet34", "wide_resnet50_2", "mo
 
 LEVELS = 3
 """Maps of a backbone, at a quarter, an eighth and a sixteenth of the image's side."""
-
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's channels in [0, 1]: what torchvision's weights expect."""
 
 _AT_ONCE = 32
 """Images that go through a frozen network together: its inner maps are larger than all else."""
@@ -158,8 +155,8 @@ class Backbone(nn.Module):
                 delattr(part, key)
                 part.register_buffer(key, weight.detach())
         # For images in [-1, 1].
-        self.register_buffer("mean", 2 * torch.tensor(_MEAN)[:, None, None] - 1)
-        self.register_buffer("spread", 2 * torch.tensor(_SPREAD)[:, None, None])
+        self.register_buffer("mean", 2 * torch.tensor(IMAGENET[0])[:, None, None] - 1)
+        self.register_buffer("spread", 2 * torch.tensor(IMAGENET[1])[:, None, None])
         self.train(False)
 
     def train(self, mode: bool = True) -> Backbone:

@@ -15,6 +15,9 @@ from kdcompress.errors import InputError
 Norm: TypeAlias = Literal["instance", "batch", "group", "none"]
 Size: TypeAlias = tuple[int, int]
 
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and spread of ImageNet's channels in [0, 1]: what torchvision's weights expect."""
+
 
 def scaled(channels: int, width: float) -> int:
     """Scale a number of inner channels, rounded to nearest (halves up) and at least 1."""

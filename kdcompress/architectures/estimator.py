@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.foreign import Foreign, foreign, registered
-from kdcompress.architectures.rows import RowDetector, row_size
+from kdcompress.architectures.rows import RowDetector, evenly, row_size
 from kdcompress.errors import InputError, unknown
 from kdcompress.signature import AtMostNormals
 from kdcompress.types import Outputs, Pair
@@ -57,8 +57,7 @@ class Estimator(RowDetector, Foreign):
         """Keep training normals, evenly from their whole where there is not room for all, and fit to them."""
         rows = torch.cat([chunk.clone() for chunk in chunks])
         room = len(self.rows)
-        if len(rows) > room:
-            rows = rows[torch.linspace(0, len(rows) - 1, room, device=rows.device).round().long()]
+        rows = evenly(rows, room)
         self.rows[: len(rows)].copy_(rows)
         self.count.fill_(len(rows))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import scaled
-from kdcompress.architectures.rows import Product, RowDetector, row_size
+from kdcompress.architectures.rows import Product, RowDetector, evenly, row_size
 from kdcompress.errors import InputError
 from kdcompress.signature import AtMostNormals
 from kdcompress.types import Outputs, Pair
@@ -48,8 +48,7 @@ class NearestNeighbours(RowDetector):
                 f"nearest_neighbours: {self.neighbours} neighbours need as many normals, there are {len(rows)} "
                 f"(allowed: 1 to {len(rows)})"
             )
-        if len(rows) > room:
-            rows = rows[torch.linspace(0, len(rows) - 1, room, device=rows.device).round().long()]
+        rows = evenly(rows, room)
         self.memory.weight.fill_(_FAR / self.size)
         self.memory.weight[: len(rows)].copy_(rows)
 

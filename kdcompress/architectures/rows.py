@@ -40,6 +40,13 @@ class RowDetector(Detector):
         self.scale.copy_(torch.where(constant, torch.ones_like(spread), spread))
 
 
+def evenly(samples: Tensor, most: int) -> Tensor:
+    """Return all samples, or as many as are wanted, evenly from their whole."""
+    if len(samples) <= most:
+        return samples
+    return samples[torch.linspace(0, len(samples) - 1, most, device=samples.device).round().long()]
+
+
 class Product(nn.Linear):
     """A matrix product with what no optimiser moves: counted as any other, but its matrix [out, in] is a buffer."""
 

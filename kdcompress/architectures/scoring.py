@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from kdcompress.architectures.blocks import IMAGENET
 from kdcompress.errors import InputError, unknown
 from kdcompress.types import Outputs
 
 Scale: TypeAlias = Literal["raw", "unit", "symmetric", "imagenet"]
-_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Preparation:
         if self.scale == "symmetric" and raw.dtype == torch.uint8:
             x = 2 * x - 1
         if self.scale == "imagenet":
-            mean, spread = (torch.tensor(one, device=x.device)[:, None, None] for one in (_MEAN, _SPREAD))
+            mean, spread = (torch.tensor(one, device=x.device)[:, None, None] for one in IMAGENET)
             x = (x - mean) / spread
         return x
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from kdcompress.architectures.rows import evenly
 from kdcompress.bundle import Bundle
 from kdcompress.errors import InputError
 from kdcompress.evaluation.scoring import score
 from kdcompress.evaluation.thresholds import threshold
 from kdcompress.exporting import int8, onnx
 from kdcompress.exporting.exported import Array, Exported
-from kdcompress.exporting.inputs import Inputs, evenly, made_up
+from kdcompress.exporting.inputs import Inputs, made_up
 from kdcompress.exporting.metadata import Quantisation, SelfTest, self_test, self_test_size
 from kdcompress.exporting.parity import Limits, rank_correlation, scores
 from kdcompress.exporting.search import Choice, choose, costs_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kdcompress import queries
-from kdcompress.architectures.rows import RowDetector
+from kdcompress.architectures.rows import RowDetector, evenly
 from kdcompress.data.one_class import OneClassData
 from kdcompress.exporting.metadata import input_of
 from kdcompress.seeding import derive
@@ -66,10 +66,3 @@ def made_up(detector: Detector, shape: tuple[int, ...], count: int = FEWEST) -> 
             own = shape if detector.scale.numel() == math.prod(shape) else (shape[0], *[1] * (len(shape) - 1))
             raw = raw * detector.scale.cpu().reshape(own) + detector.mean.cpu().reshape(own)
     return Inputs(raw, torch.zeros(0, dtype=torch.int64), f"{count} made-up inputs")
-
-
-def evenly(samples: Tensor, most: int) -> Tensor:
-    """Return all samples, or as many as are wanted, evenly from their whole."""
-    if len(samples) <= most:
-        return samples
-    return samples[torch.linspace(0, len(samples) - 1, most).round().long()]

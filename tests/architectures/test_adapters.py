@@ -320,17 +320,18 @@ class TestOnnx:
             wrong.score(IMAGES)
 
 
-class TestPt2:
-    @pytest.fixture(scope="class")
-    def file(self, tmp_path_factory):
-        torch.manual_seed(3)
-        network, path = Net().eval(), tmp_path_factory.mktemp("pt2") / "net.pt2"
-        program = torch.export.export(network, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},))
-        torch.export.save(program, path)
-        fixed = torch.export.export(network, (torch.rand(4, 1, 8, 8),))
-        torch.export.save(fixed, path.with_name("fixed.pt2"))
-        return network, path
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    torch.manual_seed(3)
+    network, path = Net().eval(), tmp_path_factory.mktemp("pt2") / "net.pt2"
+    program = torch.export.export(network, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(program, path)
+    fixed = torch.export.export(network, (torch.rand(4, 1, 8, 8),))
+    torch.export.save(fixed, path.with_name("fixed.pt2"))
+    return network, path
 
+
+class TestPt2:
     @pytest.mark.parametrize("name", ["net.pt2", "fixed.pt2"])
     def test_it_scores_as_the_network_that_was_exported_also_from_a_bundle(self, file, name, tmp_path):
         network, path = file
