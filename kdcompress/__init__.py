@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kdcompress.architectures.modules import MODULES as MODULES
     from kdcompress.data import DATASETS as DATASETS
     from kdcompress.data.one_class import OneClassData as OneClassData
+    from kdcompress.data.samples import Samples as Samples
+    from kdcompress.data.samples import samples as samples
     from kdcompress.errors import InputError as InputError
     from kdcompress.errors import KdcompressError as KdcompressError
     from kdcompress.losses import LOSSES as LOSSES
@@ -49,6 +51,8 @@ _PUBLIC = {
     "MODULES": "architectures.modules",
     "DATASETS": "data",
     "OneClassData": "data.one_class",
+    "Samples": "data.samples",
+    "samples": "data.samples",
     "InputError": "errors",
     "KdcompressError": "errors",
     "LOSSES": "losses",

@@ -15,6 +15,7 @@ import torch
 from kdcompress import bundle, library, lineage, recipe, suite
 from kdcompress import plugins as plug_ins
 from kdcompress.contents import read_json
+from kdcompress.data.samples import Samples, samples
 from kdcompress.engine.events import Event, Noted
 from kdcompress.errors import InputError
 from kdcompress.pipeline import run
@@ -43,7 +44,8 @@ def distill(
         plugins: files with architectures, data sets, strategies, losses or counters of your own, beside those that
             the source says it wants.
         **sections: sections of the recipe, e.g. ``data={"normal_class": 3}``; what they say goes over what the source
-            says of the same thing.
+            says of the same thing. ``data`` may be samples too (``kd.samples``, or what that takes), and ``teacher`` a
+            detector of your own (``kd.wrap``).
 
     Raises:
         InputError: for wrong input, before anything is trained.
@@ -61,6 +63,10 @@ def distill(
     else:
         plain, where = dict(source or {}), "recipe"
         plain.setdefault("name", "run")
+    if (data := sections.get("data")) is not None and not isinstance(data, Mapping):
+        given_samples = data if isinstance(data, Samples) else samples(data)
+        sections["data"] = {"name": given_samples.name}
+        plain.pop("data", None)
     if isinstance(taught := sections.get("teacher"), Teacher):
         sections["teacher"] = {"architecture": {"name": taught.name}, "strategy": {"name": "fitted"}}
         plain.pop("teacher", None)

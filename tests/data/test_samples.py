@@ -1,0 +1,125 @@
+"""Samples given from Python are what the same samples in a file are."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+import kdcompress as kd
+from kdcompress.data import DATASETS
+from kdcompress.data.table import table
+from kdcompress.errors import InputError
+from kdcompress.seeding import derive
+
+ROWS = np.random.default_rng(derive(0, "samples")).normal(size=(60, 4))
+LABELS = (np.arange(60) % 6 == 0).astype(int)
+IMAGES = (ROWS.repeat(16, 1).reshape(60, 1, 8, 8) * 40 + 128).clip(0, 255).astype(np.uint8)
+STUDENT = {"name": "mlp_ae", "width": 0.5}
+STRATEGY = {"name": "scratch", "epochs": 1, "batch_size": 16}
+
+
+def same(one, other):
+    fields = ("train", "validation", "test", "labels")
+    return all(torch.equal(getattr(one, field), getattr(other, field)) for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (torch.tensor(ROWS), torch.tensor(LABELS)),
+        (pd.DataFrame(ROWS, columns=list("abcd")), pd.Series(LABELS)),
+        (ROWS.tolist(), LABELS.astype(bool).tolist()),
+        (TensorDataset(torch.tensor(ROWS), torch.tensor(LABELS)), None),
+        (((row, label) for row, label in zip(ROWS, LABELS, strict=True)), None),
+    ],
+    ids=["tensor", "pandas", "lists", "data set", "generator"],
+)
+def test_whatever_holds_them_the_samples_are_the_same(given, labels):
+    found, plain = kd.samples(given, labels), kd.samples(ROWS, LABELS)
+    assert found.name == plain.name
+    assert same(found.data, plain.data)
+
+
+def test_shares_are_those_of_a_table(tmp_path):
+    np.savez(tmp_path / "it.npz", X=ROWS, y=LABELS)
+    file, given = table(path=str(tmp_path / "it.npz")), kd.samples(ROWS, LABELS).data
+    sizes = [(len(one.train), len(one.validation), int(one.labels.sum()), len(one.test)) for one in (file, given)]
+    assert sizes[0] == sizes[1]
+    assert int(given.labels.sum()) == LABELS.sum()
+
+
+def test_a_test_of_its_own_is_tested_whole_and_anomalies_are_not_learned_from():
+    found = kd.samples(ROWS, LABELS, test=ROWS[:7], test_labels=LABELS[:7], validation=0.2).data
+    assert torch.equal(found.test, torch.tensor(ROWS[:7]).float())
+    assert found.labels.tolist() == LABELS[:7].tolist()
+    assert (len(found.train), len(found.validation)) == (40, 10)
+    learned = {tuple(row) for row in torch.cat([found.train, found.validation]).tolist()}
+    assert learned == {tuple(row) for row in torch.tensor(ROWS[LABELS == 0]).float().tolist()}
+    assert found.notes == ("samples: 10 anomalies for training are left out",)
+
+
+def test_the_caller_may_change_his_array_afterwards():
+    mine = ROWS.astype(np.float32)
+    found = kd.samples(mine)
+    before = found.data.digest()
+    mine[:] = 0
+    assert found.data.digest() == before
+
+
+def test_other_samples_have_another_name():
+    assert len({kd.samples(ROWS).name, kd.samples(ROWS, LABELS).name, kd.samples(ROWS + 1).name}) == 3
+
+
+def test_a_run_learns_from_an_array_as_it_is_and_is_read_the_second_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    teacher = {"architecture": {"name": "mlp_ae"}, "strategy": STRATEGY}
+    again = {"name": "reconstruction", "epochs": 1, "batch_size": 16}
+    found = [kd.distill(data=ROWS, teacher=teacher, student=STUDENT, strategy=again, out=tmp_path) for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0].student.auroc is None
+    assert found[0].data.train + found[0].data.validation == 30
+
+
+def test_samples_replace_what_a_recipe_says_of_data(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    source = {"data": {"name": "digits", "normal_class": 8}, "student": {"name": "conv_ae"}, "strategy": STRATEGY}
+    found = kd.distill(source, data=kd.samples(IMAGES, LABELS), out=tmp_path)
+    assert found.data.name == "samples"
+    assert found.student.auroc is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"train": "rows.csv"}, "train: expected an array, a table or a data set, not 'rows.csv'"),
+        ({"train": ROWS[:, 0]}, r"train: float64 \[60\] \(allowed: rows \[N, D\], windows"),
+        ({"train": ROWS[:0]}, r"train: float64 \[0, 4\]"),
+        ({"train": IMAGES / 255}, r"train: float64 \[60, 1, 8, 8\]: images are uint8"),
+        ({"train": IMAGES[:, 0]}, r"train: uint8 \[60, 8, 8\]: .* add an axis, x\[:, None\]"),
+        ({"train": [[1, 2], [3]]}, "train: its items do not go together"),
+        ({"train": np.where(ROWS > 2, np.nan, ROWS)}, r"train: \d+ values are not finite in float32, the first at"),
+        ({"train": ROWS * 1e60}, r"train: \d+ values are not finite"),
+        ({"train": pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})}, "train: column 'b' holds no numbers"),
+        ({"labels": LABELS[:5]}, r"labels: expected 0 \(normal\) or 1 .* for each of 60 samples, found \[5\]"),
+        ({"labels": LABELS * 2}, r"labels: .* with 0, 2"),
+        ({"labels": np.ones(60)}, "labels: 0 normal samples, at least 2 are needed"),
+        ({"labels": np.ones(60), "test": ROWS}, "labels: 0 normal samples, at least 2 are needed"),
+        ({"train": list(zip(ROWS, LABELS, strict=True)), "labels": LABELS}, "the items of train have labels already"),
+        ({"test": 1.0}, "test: expected samples or a share from 0 up to 1, not 1.0"),
+        ({"test_labels": LABELS}, "test_labels: for a test of its own"),
+        ({"test": ROWS[:, :3]}, r"test: float32 \[60, 3\] beside train's float32 \[60, 4\]"),
+        ({"test": 0.0}, "nothing is left to test"),
+        ({"validation": 0}, "validation: expected a share between 0 and 1, not 0"),
+    ],
+)
+def test_wrong_samples_are_refused(arguments, said):
+    before = set(DATASETS)
+    with pytest.raises(InputError, match=said):
+        kd.samples(**{"train": ROWS, **arguments})
+    assert set(DATASETS) == before
+
+
+def test_an_array_that_is_wrong_is_refused_by_distill_too(tmp_path):
+    with pytest.raises(InputError, match="samples: train: expected an array"):
+        kd.distill(data="rows.csv", student=STUDENT, strategy=STRATEGY, out=tmp_path)
