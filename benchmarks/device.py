@@ -1,0 +1,199 @@
+"""Students and teachers of finished runs as files: exported, gated, quantised, and with --timed, timed.
+
+kdcompress benchmark benchmarks/SUITE.yaml --out OUT
+python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device
+python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device --timed
+
+Each run with a teacher and all its bundles gets a file RECIPE-CLASS_seed-N.json there; report.md is made of all that
+are there. Files are compared with their detectors on the whole test set and the held-out normals. With --timed the first
+run of each recipe is timed too, teacher and student side by side: nothing else should compute meanwhile. The data have
+to be on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdcompress import bundle
+from kdcompress.errors import KdcompressError
+from kdcompress.exporting.export import export
+from kdcompress.exporting.exported import load
+from kdcompress.exporting.parity import LIMITS, Limits, Parity
+from kdcompress.exporting.timing import profile
+from kdcompress.results import Result, from_json
+
+OPEN = Limits(spearman=LIMITS.spearman, flipped=1.0, auroc_lost=1.0)
+"""Eight bits are measured here: what they cost is a figure of the table, not a reason to leave a row out."""
+STARTS, SECONDS = 5, 1.0
+RUNTIME = Path(__file__).parent.parent / "runtime"
+START = (
+    "import sys, numpy as np; from kdcompress_runtime import Detector; d = Detector.load(sys.argv[1]); "
+    "d.score(np.zeros((1, *map(int, sys.argv[2].split(','))), sys.argv[3]))"
+)
+Row = dict[str, Any]
+
+
+def finished(folder: Path) -> Result | None:
+    """Return what a run found, if it has a student and a teacher on disk."""
+    file = folder / "result.json"
+    if not file.is_file() or not all((folder / f"{arm}.safetensors").is_file() for arm in ("student", "teacher")):
+        return None
+    found = from_json(json.loads(file.read_text()))
+    return found if found.teacher is not None else None
+
+
+def gated(folder: Path, files: Path) -> Row:
+    """Export both sides of a run below ``files`` and return what the gate measured."""
+    sides = {arm: bundle.load(folder / f"{arm}.safetensors") for arm in ("student", "teacher")}
+    given = inputs_for(
+        sides["student"],
+        {"data": dict(sides["student"].manifest.data)},
+        str(folder / "student.safetensors"),
+        asked=True,
+    )
+    row: Row = {"inputs": len(given.raw)}
+    for name, arm, to in (("teacher", "teacher", "onnx"), ("student", "student", "onnx"), ("int8", "student", "int8")):
+        path = files / f"{name}.onnx"
+        measured = export(sides[arm], path, to, given, limits=OPEN)
+        row[name] = {"bytes": path.stat().st_size, **shown(measured)}
+    row["int8"]["in_float"] = len(load(files / "int8.onnx").metadata.quantisation.in_float)
+    return row
+
+
+def shown(found: Parity) -> Row:
+    """Return the figures of a comparison that the table is made of."""
+    return {
+        "largest_difference": found.largest,
+        "tolerance": found.tolerance,
+        "spearman": found.spearman,
+        "auroc": found.auroc,
+        "auroc_exported": found.auroc_exported,
+        "flipped": found.flipped,
+    }
+
+
+def throughput(path: Path, threads: int) -> float:
+    """Return samples a second in batches of 64."""
+    exported = load(path, threads=threads)
+    raw = np.zeros((64, *exported.metadata.input.shape), exported.metadata.input.dtype)
+    exported.run(raw)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() < start + SECONDS:
+        exported.run(raw)
+        done += len(raw)
+    return done / (time.perf_counter() - start)
+
+
+def start_seconds(path: Path) -> float:
+    """Return the median seconds from starting Python to the first score of a file, by the runtime alone."""
+    given = load(path).metadata.input
+    command = [sys.executable, "-c", START, str(path), ",".join(map(str, given.shape)), str(np.dtype(given.dtype))]
+    taken = []
+    for _ in range(STARTS):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(RUNTIME)})
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken)
+
+
+def timed(files: Path) -> Row:
+    """Return times of the exported files, each against the others in one process."""
+    row: Row = {"threads_all": torch.get_num_threads(), "processor": torch.backends.cpu.get_cpu_capability()}
+    for name in ("teacher", "student", "int8"):
+        path = files / f"{name}.onnx"
+        latency = profile(path).latency_ms["batch_1"]
+        row[name] = {
+            "batch_1_ms": {"p50": latency.p50, "p95": latency.p95},
+            "per_second": throughput(path, 1),
+            "per_second_all_threads": throughput(path, torch.get_num_threads()),
+        }
+    row["start_seconds"] = start_seconds(files / "student.onnx")
+    return row
+
+
+def report(folder: Path) -> str:
+    """Return the tables of all runs that were measured."""
+    rows = [json.loads(file.read_text()) for file in sorted(folder.glob("*_seed-*.json"))]
+    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    first = [
+        "| recipe | n | MACs ratio | AUROC | INT8: points lost, mean (most) | file | INT8 | teacher's file | "
+        "largest difference, of what is allowed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    second = [
+        "| recipe | latency, batch 1 | teacher's | ratio | INT8 | samples/s, batch 64 | teacher's | ratio | "
+        "all threads | start to first score |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for recipe in recipes:
+        of = [row for row in rows if row["recipe"] == recipe]
+        lost = [100 * (row["int8"]["auroc"] - row["int8"]["auroc_exported"]) for row in of]
+        off = max(row["student"]["largest_difference"] / row["student"]["tolerance"] for row in of)
+        sizes = [max(row[name]["bytes"] for row in of) / 1000 for name in ("student", "int8", "teacher")]
+        auroc = 100 * statistics.fmean(row["student"]["auroc"] for row in of)
+        first.append(
+            f"| {recipe} | {len(of)} | {min(row['macs_ratio'] for row in of):.1f} : 1 | {auroc:.2f} % | "
+            f"{statistics.fmean(lost):+.2f} ({max(lost):+.2f}) | {sizes[0]:,.0f} kB | {sizes[1]:,.0f} kB | "
+            f"{sizes[2]:,.0f} kB | {off:.2f} |"
+        )
+        for row in (row for row in of if "time" in row):
+            taken = row["time"]
+            small, large, eight = (taken[name] for name in ("student", "teacher", "int8"))
+            one, other = (side["batch_1_ms"]["p50"] for side in (small, large))
+            second.append(
+                f"| {recipe} | {one:.3f} ms | {other:.3f} ms | {other / one:.1f}x | "
+                f"{eight['batch_1_ms']['p50']:.3f} ms | {small['per_second']:,.0f} | {large['per_second']:,.0f} | "
+                f"{small['per_second'] / large['per_second']:.1f}x | {small['per_second_all_threads']:,.0f} | "
+                f"{taken['start_seconds']:.2f} s |"
+            )
+    return "\n".join(["# Exported, gated and timed", "", "## Files", "", *first, "", "## Speed", "", *second, ""])
+
+
+def main() -> None:
+    """Measure the runs that are given and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of runs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--timed", action="store_true", help="time the first run of each recipe too")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    for folder in given.runs:
+        if (result := finished(folder)) is None:
+            continue
+        name = f"{result.recipe}-{result.data.normal_class}_seed-{result.seed}.json"
+        file = given.out / name
+        row = json.loads(file.read_text()) if file.is_file() else {}
+        time_it = given.timed and result.recipe not in seen
+        seen.add(result.recipe)
+        if row.get("digest") == result.digest and not time_it:
+            continue
+        with tempfile.TemporaryDirectory() as files:
+            known = {"recipe": result.recipe, "digest": result.digest, "seed": result.seed}
+            try:
+                row = {**known, "class": result.data.normal_class, **gated(folder, Path(files))}
+            except KdcompressError as error:
+                print(f"{name}: {error}", flush=True)
+                continue
+            row["macs_ratio"] = result.teacher.macs / result.student.macs
+            if time_it:
+                row["time"] = timed(Path(files))
+        file.write_text(json.dumps(row, indent=1) + "\n")
+        print(f"{name}: {row['student']['bytes']:,} bytes", flush=True)
+    (given.out / "report.md").write_text(report(given.out))
+
+
+if __name__ == "__main__":
+    main()
