@@ -5,9 +5,9 @@ python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device
 python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device --timed
 
 Each run with a teacher and all its bundles gets a file RECIPE-CLASS_seed-N.json there; report.md is made of all that
-are there. Files are compared with their detectors on the whole test set and the held-out normals. With --timed the first
-run of each recipe is timed too, teacher and student side by side: nothing else should compute meanwhile. The data have
-to be on the machine.
+are there. Files are compared with their detectors on the whole test set and the held-out normals. With --timed the
+first run of each recipe is timed too, teacher and student side by side: nothing else should compute meanwhile. The data
+have to be on the machine.
 """
 
 from __future__ import annotations
@@ -57,12 +57,8 @@ def finished(folder: Path) -> Result | None:
 def gated(folder: Path, files: Path) -> Row:
     """Export both sides of a run below ``files`` and return what the gate measured."""
     sides = {arm: bundle.load(folder / f"{arm}.safetensors") for arm in ("student", "teacher")}
-    given = inputs_for(
-        sides["student"],
-        {"data": dict(sides["student"].manifest.data)},
-        str(folder / "student.safetensors"),
-        asked=True,
-    )
+    data = load_data(Ref(**sides["student"].manifest.data))
+    given = Inputs(torch.cat([data.test, data.validation]), data.labels, "the whole test set", data.validation)
     row: Row = {"inputs": len(given.raw)}
     for name, arm, to in (("teacher", "teacher", "onnx"), ("student", "student", "onnx"), ("int8", "student", "int8")):
         path = files / f"{name}.onnx"
