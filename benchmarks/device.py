@@ -30,8 +30,11 @@ from kdcompress import bundle
 from kdcompress.errors import KdcompressError
 from kdcompress.exporting.export import export
 from kdcompress.exporting.exported import load
+from kdcompress.exporting.inputs import Inputs
 from kdcompress.exporting.parity import LIMITS, Limits, Parity
 from kdcompress.exporting.timing import profile
+from kdcompress.pipeline import load_data
+from kdcompress.recipe import Ref
 from kdcompress.results import Result, from_json
 
 OPEN = Limits(spearman=LIMITS.spearman, flipped=1.0, auroc_lost=1.0)
