@@ -27,6 +27,7 @@ class Side:
         critic: what its critic made of both; empty where no term asks for it.
         aligned: the outputs after the stage's projections: what distillation terms compare.
         normals: how many of the samples, the first ones, are normals; the others are queries. None: all.
+        verdict: the stage's judge's log-odds [N] that the outputs are the teacher's; None where it has no judge.
     """
 
     x: Tensor
@@ -34,6 +35,7 @@ class Side:
     critic: Outputs = field(default_factory=dict)
     aligned: Outputs = field(default_factory=dict)
     normals: int | None = None
+    verdict: Tensor | None = None
 
     def first(self, count: int) -> Side:
         """Return this side of the first samples of the batch."""
@@ -41,7 +43,8 @@ class Side:
         def cut(outputs: Outputs) -> Outputs:
             return {name: value[:count] for name, value in outputs.items()}
 
-        return Side(self.x[:count], cut(self.outputs), cut(self.critic), cut(self.aligned))
+        verdict = self.verdict[:count] if self.verdict is not None else None
+        return Side(self.x[:count], cut(self.outputs), cut(self.critic), cut(self.aligned), verdict=verdict)
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,8 @@ class Update:
     """One optimiser step a batch: the parts that it moves, and the terms whose gradient moves them.
 
     Parts are ``"student.detector"``, ``"student.critic"``, ``"teacher.detector"``, ``"teacher.critic"`` and the
-    stage's ``"projection"``. What no update of a stage names is frozen and in eval mode. All updates of a batch
-    see the same weights, so each equals a share of one joint backward pass.
+    stage's ``"projection"`` and ``"judge"``. What no update of a stage names is frozen and in eval mode. All updates of
+    a batch see the same weights, so each equals a share of one joint backward pass.
     """
 
     parts: tuple[str, ...]
@@ -142,6 +145,21 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """A small network that tells one side's output, after the projections, from the other's; training only.
+
+    Attributes:
+        output: what it looks at: a vector, or a map [H, W, C] of which it sees the mean over places.
+        size: of the vector.
+        hidden: width of its one hidden layer.
+    """
+
+    output: str
+    size: int
+    hidden: int = 64
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stretch of training: everything that the loop needs to know.
 
@@ -160,15 +178,16 @@ class Stage:
     calibrated: tuple[SideName, ...] = ()
     queries: tuple[str, ...] = ()
     query_share: float = 1.0
+    judge: Judge | None = None
 
     def trained(self) -> frozenset[str]:
         """Return the parts that any update of this stage moves."""
         return frozenset(part for update in self.updates for part in update.parts)
 
     def apart(self) -> bool:
-        """Say whether several students cannot go through it as one: it asks for a score or for queries of each."""
+        """Say whether several students cannot go through it as one: it has a score, queries or a judge for each."""
         scored = any(SCORE in (*term.loss.outputs, *term.loss.shared) for term in self.terms())
-        return scored or bool(self.calibrated) or bool(self.queries)
+        return scored or bool(self.calibrated) or bool(self.queries) or self.judge is not None
 
     def terms(self) -> tuple[Term, ...]:
         """Return the terms of all updates in order."""
@@ -199,10 +218,8 @@ def _fed_stage(stage: Stage, sides: Mapping[str, Interface | None], left_out: li
     known = [f"{name}.{part}" for name, side in sides.items() if side is not None for part in ("detector", "critic")]
     for update in stage.updates:
         for part in update.parts:
-            if part not in (*known, "projection"):
-                raise InputError(
-                    f"strategy: stage '{stage.name}' trains an {unknown('part', part, (*known, 'projection'))}"
-                )
+            if part not in (parts := (*known, "projection", "judge")):
+                raise InputError(f"strategy: stage '{stage.name}' trains an {unknown('part', part, parts)}")
             name, _, of = part.partition(".")
             side = sides.get(name)
             if of == "detector" and side is not None and not side.trainable:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdcompress.engine.plan import Plan
 from kdcompress.engine.store import Memory, Store
-from kdcompress.stage import Projection, Side, SideName, Stage
+from kdcompress.stage import Judge, Projection, Side, SideName, Stage
 from kdcompress.types import SCORE, Outputs, Pair
 
 _CHUNK = 256
@@ -52,6 +52,27 @@ class Projections(nn.Module):
     def forward(self, outputs: Outputs) -> Outputs:
         """Return the outputs, those with a map mapped."""
         return {name: self.maps[name](value) if name in self.maps else value for name, value in outputs.items()}
+
+
+class Jury(nn.Module):
+    """A stage's judge, if it has one."""
+
+    def __init__(self, judge: Judge | None, seed: int) -> None:
+        super().__init__()
+        self.output = judge.output if judge is not None else None
+        self.layers = nn.Sequential()
+        if judge is not None:
+            torch.manual_seed(seed)
+            self.layers.extend([nn.Linear(judge.size, judge.hidden), nn.LeakyReLU(0.2), nn.Linear(judge.hidden, 1)])
+
+    def forward(self, side: Side) -> Tensor | None:
+        """Return the log-odds [N] that a side's output is the teacher's."""
+        if self.output is None:
+            return None
+        value = side.aligned[self.output]
+        vectors = value.flatten(1, -2).mean(1) if value.ndim > 2 else value  # noqa: PLR2004 - [N, Z] or [N, ..., C]
+        found: Tensor = self.layers(vectors).squeeze(1)
+        return found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kdcompress.engine import optimizer as optimizers
 from kdcompress.engine.checkpoint import Snapshot, kept, weights
 from kdcompress.engine.events import Progress
 from kdcompress.engine.plan import Plan
-from kdcompress.engine.players import Fetched, Projections, player
+from kdcompress.engine.players import Fetched, Jury, Projections, player
 from kdcompress.engine.store import Memory, Store, ahead
 from kdcompress.seeding import derive
 from kdcompress.stage import Side, SideName, Stage
@@ -50,7 +50,8 @@ class StageRun:
         self.players = {name: player(name, pair, inputs[name], stage, plan, memory) for name, pair in pairs.items()}
         self.from_files = any(one.in_file for player in self.players.values() for one in player.stores())
         self.projection = Projections(stage.projections, [derive(seed, "projection") for seed in seeds]).to(self.device)
-        self.parts: dict[str, nn.Module] = {"projection": self.projection}
+        self.jury = Jury(stage.judge, derive(seeds[0], "judge")).to(self.device)
+        self.parts: dict[str, nn.Module] = {"projection": self.projection, "judge": self.jury}
         for side, pair in pairs.items():
             self.parts |= {f"{side}.{name}": part for name, part in pair.parts().items()}
         self.params = [[p for part in update.parts for p in self.parts[part].parameters()] for update in stage.updates]
@@ -129,6 +130,8 @@ class StageRun:
         sides = {name: one.side(fetched[name], self.plan) for name, one in self.players.items()}
         if self.stage.projections:
             sides["student"] = replace(sides["student"], aligned=self.projection(sides["student"].outputs))
+        if self.stage.judge is not None:
+            sides = {name: replace(side, verdict=self.jury(side)) for name, side in sides.items()}
         return sides
 
     def _seen(self, sides: dict[SideName, Side]) -> dict[tuple[str, SideName], tuple[Side, Side | None]]:

@@ -55,6 +55,10 @@ STRATEGIES: Registry[Strategy] = Registry(
             "kdcompress.strategies.hint:hint",
             "Learn a frozen teacher's inner features and latents, through linear maps where the sizes differ.",
         ),
+        "adversarial": Entry(
+            "kdcompress.strategies.adversarial:adversarial",
+            "Copy a frozen teacher's latents or features until a judge cannot tell the two sides apart.",
+        ),
         "maps": Entry(
             "kdcompress.strategies.maps:maps",
             "Learn a frozen teacher's anomaly maps.",
