@@ -35,13 +35,17 @@ _SILENT, _EVERY = 2.0, 0.5
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="File: CSV, or JSON lines where it ends in .jsonl.")
 @click.option("--on-bad", default="fail", show_default=True, metavar="fail|skip", help="What a bad image or row does.")
+@click.option("--columns", default="", metavar="NAMES", help="Of a table, in the order of the training, e.g. a,b,c.")
 @options.plugin
-def command(target: str, inputs: tuple[str, ...], out: Path | None, on_bad: str, plugins: tuple[Plugin, ...]) -> None:
+def command(
+    target: str, inputs: tuple[str, ...], out: Path | None, on_bad: str, columns: str, plugins: tuple[Plugin, ...]
+) -> None:
     """Score images or rows of numbers: one line of CSV for each, with its score and decision (1 is an anomaly).
 
     TARGET is a bundle, a run directory or an exported file. INPUT is an image, a folder of images, an NPZ table with
-    X, a CSV table whose numeric columns are taken, or - for such a table on stdin. Images are converted to the
-    detector's channels and size. Any number of samples goes through in little memory.
+    X, a CSV or Parquet table whose numeric columns are taken, or - for CSV on stdin. Columns come in the order of the
+    file, which has to be that of the training, unless --columns names them. Images are converted to the detector's
+    channels and size. Any number of samples goes through in little memory.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"--on-bad: {unknown('choice', on_bad, ON_BAD)}")
@@ -50,7 +54,8 @@ def command(target: str, inputs: tuple[str, ...], out: Path | None, on_bad: str,
     from kdcompress.prediction import load, predict
 
     scoring = load(bundle_file(target))
-    taken = samples(inputs, scoring.input.shape, scoring.input.dtype)
+    names = tuple(one.strip() for one in columns.split(",") if one.strip())
+    taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names)
     skipped = 0
     with _lines(out) as write, _progress() as count:
         for one in predict(scoring, taken):

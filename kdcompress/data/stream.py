@@ -1,4 +1,4 @@
-"""Samples to score, one after the other, in little memory: image files, and rows of NPZ and CSV tables."""
+"""Samples to score, one after the other, in little memory: image files, and rows of NPZ, CSV and Parquet tables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from kdcompress.errors import DataError, near
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-TABLES = (".npz", ".csv")
+TABLES = (".npz", ".csv", ".parquet")
 STDIN = "-"
 
-_CHUNK = 64
+_CHUNK, _BATCH = 64, 4096
 _PEEKED = 20
-"""Rows from which the numeric columns of a CSV table are told."""
+"""Rows from which the numeric columns of a table are told."""
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -48,11 +48,12 @@ class Sample:
     problem: str = ""
 
 
-def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str) -> Iterator[Sample]:
+def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: Sequence[str] = ()) -> Iterator[Sample]:
     """Return the samples of files and folders, in their order, as raw data of a detector's input.
 
     Images are converted to its channels and resized to its size, as `folder` resizes; folders are searched for images
-    at any depth. An NPZ table has ``X`` [N, ...]; of a CSV table the numeric columns are taken, ``-`` is one on stdin.
+    at any depth. An NPZ table has ``X`` [N, ...]; of CSV and Parquet tables the numeric columns are taken as they
+    stand, or those that ``columns`` names, in that order; ``-`` is a CSV table on stdin.
 
     Raises:
         DataError: where a file is missing, or a table as a whole does not fit; a single bad image or row is a sample
@@ -61,10 +62,12 @@ def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str) -> Iterat
     for one in inputs:
         path = Path(one)
         if one == STDIN:
-            yield from _csv(sys.stdin, "stdin", shape)
+            yield from _csv(sys.stdin, "stdin", shape, columns)
         elif path.suffix.lower() == ".csv":
             with _opened(path) as text:
-                yield from _csv(text, one, shape)
+                yield from _csv(text, one, shape, columns)
+        elif path.suffix.lower() == ".parquet":
+            yield from _parquet(path, shape, columns)
         elif path.suffix.lower() == ".npz":
             yield from _npz(path, shape, dtype)
         else:
@@ -136,32 +139,72 @@ def _rows(member: BinaryIO, path: Path, shape: tuple[int, ...], dtype: str) -> I
             yield _checked(str(path), row, values, dtype)
 
 
-def _csv(text: TextIO, name: str, shape: tuple[int, ...]) -> Iterator[Sample]:
+def _csv(text: TextIO, name: str, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
     try:
-        lines = (line for line in csv.reader(text) if line)
-        first = next(lines, None)
-        if first is None:
-            raise DataError(f"{name}: no rows")
-        headed = any(_number(cell) is None for cell in first if cell.strip())
-        peeked = list(itertools.islice(lines, _PEEKED)) if headed else [first, *itertools.islice(lines, _PEEKED - 1)]
-        columns = [place for place in range(len(first)) if _numeric(peeked, place)]
-        if len(columns) != math.prod(shape):
-            titles = [first[place] if headed else str(place) for place in columns]
-            listed = f": {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''}" if titles else ""
-            raise DataError(
-                f"{name}: {len(columns)} numeric columns{listed}; the detector takes {math.prod(shape)} numbers a row"
-            )
-        for row, cells in enumerate(itertools.chain(peeked, lines)):
-            found = [_number(cells[place]) if place < len(cells) else None for place in columns]
-            if None in found:
-                bad = columns[found.index(None)]
-                said = repr(cells[bad][:40]) if bad < len(cells) else "missing"
-                title = first[bad] if headed else bad
-                yield Sample(name, row, None, f"{name}: row {row}, column {title}: expected a number, found {said}")
-            else:
-                yield _checked(name, row, np.array(found, np.float64).reshape(shape), "float32")
+        yield from _table((line for line in csv.reader(text) if line), name, shape, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: not a CSV table in UTF-8: {error}") from error
+
+
+def _parquet(path: Path, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise DataError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
+
+    def lines(file: ParquetFile) -> Iterator[list[str]]:
+        yield file.schema_arrow.names
+        for batch in file.iter_batches(_BATCH):
+            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield ["" if cell is None else str(cell) for cell in cells]
+
+    try:
+        with ParquetFile(path) as file:
+            yield from _table(lines(file), str(path), shape, columns, headed=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file, or a damaged one: {error}") from error
+
+
+def _table(
+    lines: Iterator[list[str]], name: str, shape: tuple[int, ...], wanted: Sequence[str], *, headed: bool = False
+) -> Iterator[Sample]:
+    first = next(lines, None)
+    if first is None:
+        raise DataError(f"{name}: no rows")
+    headed = headed or any(_number(cell) is None for cell in first if cell.strip())
+    peeked = list(itertools.islice(lines, _PEEKED)) if headed else [first, *itertools.islice(lines, _PEEKED - 1)]
+    if wanted:
+        columns = _places(wanted, first if headed else [], name)
+    else:
+        columns = [place for place in range(len(first)) if _numeric(peeked, place)]
+    if len(columns) != math.prod(shape):
+        titles = [first[place] if headed else str(place) for place in columns]
+        listed = f": {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''}" if titles else ""
+        raise DataError(
+            f"{name}: {len(columns)} {'' if wanted else 'numeric '}columns{listed}; the detector takes "
+            f"{math.prod(shape)} numbers a row (--columns names them)"
+        )
+    for row, cells in enumerate(itertools.chain(peeked, lines)):
+        found = [_number(cells[place]) if place < len(cells) else None for place in columns]
+        if None in found:
+            bad = columns[found.index(None)]
+            said = repr(cells[bad][:40]) if bad < len(cells) else "missing"
+            title = first[bad] if headed else bad
+            yield Sample(name, row, None, f"{name}: row {row}, column {title}: expected a number, found {said}")
+        else:
+            yield _checked(name, row, np.array(found, np.float64).reshape(shape), "float32")
+
+
+def _places(wanted: Sequence[str], titles: Sequence[str], name: str) -> list[int]:
+    for one in wanted:
+        if titles.count(one) != 1:
+            said = "no header, so no" if not titles else "two columns are called" if one in titles else "no column"
+            listed = f" (the columns: {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''})" if titles else ""
+            raise DataError(f"{name}: --columns: {said} '{one}'{near(one, titles)}{listed}")
+    return [titles.index(one) for one in wanted]
 
 
 def _number(cell: str) -> float | None:

@@ -3,6 +3,7 @@ import tracemalloc
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -72,6 +73,53 @@ def test_a_short_row_is_told(tmp_path):
 def test_a_table_that_does_not_fit_is_told(tmp_path, text, said):
     with pytest.raises(DataError, match=said):
         read(csv(tmp_path, text))
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["0", "1", "2"]])
+def test_a_parquet_table_is_read_as_a_csv_table_is(tmp_path, names):
+    rows = np.random.default_rng(0).normal(size=(5000, 3))
+    frame = pd.DataFrame(rows, columns=names).assign(when="mon")
+    frame.loc[4999, names[1]] = np.nan
+    frame.to_parquet(tmp_path / "t.parquet")
+    found = read(tmp_path / "t.parquet")
+    assert [one.row for one in found] == list(range(5000))
+    assert np.array_equal(np.stack([one.values for one in found[:-1]]), rows[:-1].astype(np.float32))
+    assert found[-1].values is None
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_are_taken_by_name_in_the_order_that_is_wanted(tmp_path, ending):
+    path = tmp_path / f"t.{ending}"
+    frame = pd.DataFrame({"id": [7, 8], "c": [3, 6], "a": [1, 4], "b": [2.5, 5.5]})
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    found = list(samples([str(path)], (3,), "float32", ("a", "b", "c")))
+    assert [one.values.tolist() for one in found] == [[1, 2.5, 3], [4, 5.5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b,cc\n1,2,3\n", r"--columns: no column 'c'; did you mean 'cc'\? \(the columns: a, b, cc\)"),
+        ("a,b,c,c\n1,2,3,4\n", "--columns: two columns are called 'c'"),
+        ("1,2,3\n", "--columns: no header, so no 'a'"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told(tmp_path, text, said):
+    with pytest.raises(DataError, match=said):
+        list(samples([str(csv(tmp_path, text))], (3,), "float32", ("a", "b", "c")))
+
+
+def test_more_names_than_the_detector_takes_are_told(tmp_path):
+    path = csv(tmp_path, "a,b,c,d\n1,2,3,4\n")
+    with pytest.raises(DataError, match="4 columns: a, b, c, d; the detector takes 3 numbers a row"):
+        list(samples([str(path)], (3,), "float32", ("a", "b", "c", "d")))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_a_damaged_parquet_table_is_told(tmp_path, content):
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="t.parquet: not a Parquet file, or a damaged one"):
+        read(tmp_path / "t.parquet")
 
 
 def test_a_csv_table_on_stdin(monkeypatch):
