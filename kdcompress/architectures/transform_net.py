@@ -21,7 +21,6 @@ from kdcompress.types import Detector, Outputs, Pair
 
 Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
 Score: TypeAlias = Literal["likelihood", "combined", "dirichlet"]
-Convolutions: TypeAlias = Literal["full", "separable"]
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
 
@@ -29,18 +28,17 @@ _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 class Residual(nn.Module):
     """Two convolutions beside a shortcut, norms and activations first (He et al., ECCV 2016), halving the map."""
 
-    def __init__(self, inner: int, outer: int, separable: bool) -> None:
+    def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
-        convolution = _separable if separable else _full
         self.begin = nn.Sequential(nn.BatchNorm2d(inner), nn.ReLU())
         # Pooled first (He et al., CVPR 2019): torch 2.14 on AVX2 corrupts memory in the gradient of a 1 x 1 convolution
         # of stride 2 on a few channels, channels-last.
         self.shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(inner, outer, 1, bias=False))
         self.body = nn.Sequential(
-            *convolution(inner, outer, 2),
+            nn.Conv2d(inner, outer, 3, 2, 1, bias=False),
             nn.BatchNorm2d(outer),
             nn.ReLU(),
-            *convolution(outer, outer, 1),
+            nn.Conv2d(outer, outer, 3, 1, 1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,19 +46,6 @@ class Residual(nn.Module):
         x = self.begin(x)
         found: Tensor = self.body(x) + self.shortcut(x)
         return found
-
-
-def _full(inner: int, outer: int, stride: int) -> tuple[nn.Module, ...]:
-    return (nn.Conv2d(inner, outer, 3, stride, 1, bias=False),)
-
-
-def _separable(inner: int, outer: int, stride: int) -> tuple[nn.Module, ...]:
-    """Return a convolution of each channel by itself and one of all channels at each place (MobileNet, 2017)."""
-    return (
-        nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
-        nn.BatchNorm2d(inner),
-        nn.Conv2d(inner, outer, 1, bias=False),
-    )
 
 
 class TransformNet(Detector):
@@ -79,18 +64,15 @@ class TransformNet(Detector):
         jitter: int,
         flip: bool,
         score: Score,
-        stride: int,
-        convolutions: Convolutions,
     ) -> None:
         super().__init__()
         self.size, self.jitter, self.flip = size, jitter, flip
         turns = range(4) if transforms != "shifts" else range(1)
         shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
         self.transforms = tuple(itertools.product(turns, shifts))
-        separable = convolutions == "separable"
-        levels = [Residual(inner, outer, separable) for inner, outer in itertools.pairwise([stem, *channels[1:]])]
+        levels = [Residual(inner, outer) for inner, outer in itertools.pairwise([stem, *channels[1:]])]
         self.network = nn.Sequential(
-            nn.Conv2d(channels[0], stem, 3, stride, 1, bias=False),
+            nn.Conv2d(channels[0], stem, 3, 1, 1, bias=False),
             *levels,
             nn.BatchNorm2d(channels[-1]),
             nn.ReLU(),
@@ -213,8 +195,6 @@ def transform_net(
     flip: bool = False,
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
     score: Annotated[Score, Later()] = "likelihood",
-    stride: Annotated[int, Field(ge=1, le=2), Later()] = 1,
-    convolutions: Annotated[Convolutions, Later()] = "full",
 ) -> Pair:
     """Residual network that tells how an image was transformed; the score is how badly it does.
 
@@ -233,8 +213,6 @@ def transform_net(
         size: side to which images are resized first; unset, they stay as they are.
         score: how unlikely the right answers are, or, combined, also how far the features lie from those of normals,
             or, dirichlet, how unlikely all answers are among those to normals: both fitted by a stage that calibrates.
-        stride: of the first convolution: 2 halves all maps, a quarter of the cost of each channel pair.
-        convolutions: of the blocks: full ones, or separable into one of each channel and one of each place.
 
     Raises:
         InputError: for input that is no square image of a supported size.
@@ -245,8 +223,8 @@ def transform_net(
             f"transform_net turns images: they have to be square, not {image[1]} x {image[2]}; give a size"
         )
     side = size or image[1]
-    if side // stride < 2**depth:
-        deepest = (side // stride).bit_length() - 1
+    if side < 2**depth:
+        deepest = side.bit_length() - 1
         raise InputError(
             f"transform_net: depth {depth} is too much for images of side {side} (allowed: 1 to {deepest})"
         )
@@ -255,5 +233,4 @@ def transform_net(
             f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
         )
     channels = [image[0], *ladder(base, depth, width)]
-    stem = scaled(base, width)
-    return Pair(TransformNet(channels, stem, (side, side), transforms, jitter, flip, score, stride, convolutions))
+    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip, score))

@@ -39,30 +39,6 @@ def test_all_passes_are_counted(transforms, passes, shape, depth, width):
     assert macs(Scorer(detector), raw(shape, 1)) == expected_macs(shape, 8, depth, width, passes)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("convolutions", ["full", "separable"])
-def test_strides_and_separable_convolutions_are_counted(stride, convolutions):
-    """A separable convolution is nine products for each channel that it reads, and one for each pair of channels."""
-    detector = BUILD((3, 32, 32), base=8, depth=2, stride=stride, convolutions=convolutions).detector
-    side = 32 // stride
-    total = 3 * 8 * 9 * side * side
-    for inner, outer in ((8, 8), (8, 16)):
-        side //= 2
-        both = (
-            (9 * inner * outer, 9 * outer * outer)
-            if convolutions == "full"
-            else (9 * inner + inner * outer, 9 * outer + outer * outer)
-        )
-        total += side * side * (inner * outer + sum(both))
-    assert macs(Scorer(detector), raw((3, 32, 32), 1)) == 4 * (total + 16 * 4)
-
-
-def test_a_stride_leaves_less_to_halve():
-    with pytest.raises(InputError, match=r"depth 5 is too much for images of side 32 \(allowed: 1 to 4\)"):
-        BUILD((3, 32, 32), depth=5, stride=2)
-    BUILD((3, 32, 32), depth=4, stride=2)
-
-
 def test_the_shipped_teacher_has_less_than_sixty_million():
     with torch.device("meta"):
         detector = BUILD((3, 32, 32)).detector
