@@ -20,9 +20,13 @@ from kdcompress.signature import Later
 from kdcompress.types import Detector, Outputs, Pair
 
 Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
-Score: TypeAlias = Literal["likelihood", "combined", "dirichlet"]
+Score: TypeAlias = Literal["likelihood", "combined", "standardised", "dirichlet"]
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
+
+
+_NEAREST = 1e-6
+"""A squared distance below which normals, whose mean is about 1, do not differ."""
 
 
 class Residual(nn.Module):
@@ -64,12 +68,14 @@ class TransformNet(Detector):
         jitter: int,
         flip: bool,
         score: Score,
+        passes: int | None,
     ) -> None:
         super().__init__()
         self.size, self.jitter, self.flip = size, jitter, flip
         turns = range(4) if transforms != "shifts" else range(1)
         shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
         self.transforms = tuple(itertools.product(turns, shifts))
+        self.passes = passes or len(self.transforms)
         levels = [Residual(inner, outer) for inner, outer in itertools.pairwise([stem, *channels[1:]])]
         self.network = nn.Sequential(
             nn.Conv2d(channels[0], stem, 3, 1, 1, bias=False),
@@ -82,14 +88,14 @@ class TransformNet(Detector):
         )
         self.metric: nn.Linear | None = None
         self.fitted = score != "likelihood"
-        self.concentrated = score == "dirichlet"
+        self.concentrated, self.standardised = score == "dirichlet", score == "standardised"
         if self.concentrated:
             # Until it is calibrated the score is the likelihood.
-            self.register_buffer("shares", torch.eye(len(self.transforms)) / len(self.transforms))
-        if score == "combined":
-            features = channels[-1] * len(self.transforms)
+            self.register_buffer("shares", torch.eye(self.passes, len(self.transforms)) / self.passes)
+        if score in ("combined", "standardised"):
+            features = channels[-1] * self.passes
             self.metric = nn.Linear(features, features)
-            # Until it is calibrated the distance is 0, and the score the likelihood.
+            # Until it is calibrated the distance is 0, and the score that of the likelihood.
             nn.init.zeros_(self.metric.weight)
             nn.init.zeros_(self.metric.bias)
             self.register_buffer("typical", torch.ones(2))
@@ -99,60 +105,72 @@ class TransformNet(Detector):
         return prepared(raw, self.size)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return ``logits`` [N, T, T]: what the network says, last, to each of T transformations.
+        """Return ``logits`` [N, P, T]: what the network says, last, to each of P transformations of T.
 
-        ``features`` [N, T, C] is what it judges by. Where the score is ``combined``, also ``distance`` [N]: the mean
-        squared distance of the features of all passes from those of normals, after whitening. In training, images are
-        shifted at random by up to ``jitter`` pixels and, with ``flip``, mirrored first.
+        ``features`` [N, P, C] is what it judges by. In training P is T; else it is ``passes``, the first ones. Where
+        the score has it, also ``distance`` [N]: the mean squared distance of the features of these passes from those
+        of normals, after whitening. In training, images are shifted at random by up to ``jitter`` pixels and, with
+        ``flip``, mirrored first.
         """
-        features = self._features(self._varied(x) if self.training else x)
+        count = len(self.transforms) if self.training else self.passes
+        features = self._features(self._varied(x) if self.training else x, count)
         outputs = {"logits": self.network[-1](features), "features": features}
         if self.metric is not None:
-            outputs["distance"] = self.metric(features.flatten(1)).square().mean(1)
+            outputs["distance"] = self.metric(features[:, : self.passes].flatten(1)).square().mean(1)
         return outputs
 
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
         """Fit what the score has beside weights to normals.
 
-        Of a ``combined`` score the distance, and the two parts' shares: each part is 1 in the mean.
-        The features of all passes are whitened together (Ledoit and Wolf's covariance), so that the distance is
-        Mahalanobis's, as Lee et al. (NeurIPS 2018) take it of a classifier's features.
+        Of a ``combined`` score the distance, and the two parts' shares: each part is 1 in the mean; of a
+        ``standardised`` one the spread of each. The features of all passes are whitened together (Ledoit and Wolf's
+        covariance), so that the distance is Mahalanobis's, as Lee et al. (NeurIPS 2018) take it of a classifier's
+        features.
         """
         if self.concentrated:
-            logs = torch.cat([F.log_softmax(self.network[-1](self._features(x)), 2) for x in chunks])
-            self.shares.copy_((fitted(logs) - 1) / len(self.transforms))
+            logs = torch.cat([F.log_softmax(self.network[-1](self._features(x, self.passes)), 2) for x in chunks])
+            self.shares.copy_((fitted(logs) - 1) / self.passes)
         if self.metric is None:
             return
-        passes = [self._features(x) for x in chunks]
+        passes = [self._features(x, self.passes) for x in chunks]
         features = torch.cat([one.flatten(1) for one in passes]).double()
         if len(features) < 2 or not features.var(dim=0).any():
             return  # collapsed, or a single sample: no direction differs from another
         white, _ = inverse_root(covariance(features))
         self.metric.weight.copy_(white)
         self.metric.bias.copy_(-white @ features.mean(0))
-        likelihoods = torch.cat([_unlikelihood(self.network[-1](one)) for one in passes])
+        logits = torch.cat([self.network[-1](one) for one in passes])
         distances = torch.cat([self.metric(one.flatten(1)).square().mean(1) for one in passes])
-        means = torch.stack([likelihoods.double().mean(), distances.double().mean()])
-        self.typical.copy_(means.clamp(min=torch.finfo(torch.float32).tiny))
+        parts = torch.stack(self._parts(logits, distances)).double()
+        typical = parts.std(1) if self.standardised else parts.mean(1)
+        self.typical.copy_(typical.clamp(min=torch.finfo(torch.float32).tiny))
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018).
 
         A ``combined`` score is the mean of this and the distance, each divided by its mean over normals. A
+        ``standardised`` score is the mean of the log-odds of the wrong transformations and of the distance's logarithm,
+        each divided by its standard deviation over normals: both go on growing where a network is sure. A
         ``dirichlet`` score is how unlikely the answers to all transformations are under the distributions that normals'
         follow, up to what is the same for all (eq. 3 there), divided by the number of transformations.
         """
         if self.concentrated:
             return -(F.log_softmax(outputs["logits"], 2) * self.shares).sum((1, 2))
-        likelihood = _unlikelihood(outputs["logits"])
         if self.metric is None:
-            return likelihood
-        return (likelihood / self.typical[0] + outputs["distance"] / self.typical[1]) / 2
+            return _unlikelihood(outputs["logits"])
+        likely, far = self._parts(outputs["logits"], outputs["distance"])
+        return (likely / self.typical[0] + far / self.typical[1]) / 2
 
-    def _features(self, x: Tensor) -> Tensor:
-        """Return what the network makes of each transformed image before it judges, [N, T, C]."""
-        passes = torch.stack([self._transformed(x, *one) for one in self.transforms], 1)
-        features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (-1, len(self.transforms)))
+    def _parts(self, logits: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two parts of a score [N] that has two, before they are brought to a unit of theirs."""
+        if not self.standardised:
+            return _unlikelihood(logits), distance
+        return _odds(logits[:, : self.passes]), distance.clamp(min=_NEAREST).log()
+
+    def _features(self, x: Tensor, count: int) -> Tensor:
+        """Return what the network makes of each of the first transformed images before it judges, [N, P, C]."""
+        passes = torch.stack([self._transformed(x, *one) for one in self.transforms[:count]], 1)
+        features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (-1, count))
         return features
 
     def _transformed(self, x: Tensor, turns: int, shift: tuple[int, int]) -> Tensor:
@@ -179,8 +197,15 @@ class TransformNet(Detector):
 
 
 def _unlikelihood(logits: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood [N] of the right answers, given logits [N, T, T]."""
+    """Return the mean negative log-likelihood [N] of the right answers, given logits [N, P, T]."""
     return -F.log_softmax(logits, 2).diagonal(dim1=1, dim2=2).mean(1)
+
+
+def _odds(logits: Tensor) -> Tensor:
+    """Return the mean log-odds [N] of the wrong answers, given logits [N, P, T]."""
+    right = torch.eye(logits.shape[2], dtype=torch.bool, device=logits.device)[: logits.shape[1]]
+    wrong = logits.masked_fill(right, -torch.inf).logsumexp(2)
+    return (wrong - logits.diagonal(dim1=1, dim2=2)).mean(1)
 
 
 @ARCHITECTURES.register("transform_net")
@@ -195,12 +220,14 @@ def transform_net(
     flip: bool = False,
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
     score: Annotated[Score, Later()] = "likelihood",
+    passes: Annotated[int, Field(ge=1, le=20), Later()] | None = None,
 ) -> Pair:
     """Residual network that tells how an image was transformed; the score is how badly it does.
 
     GEOM (Golan and El-Yaniv, NeurIPS 2018) with the transformations of RotNet (Gidaris et al., ICLR 2018) or more. The
-    score needs a pass for each transformation, and all are counted. Images from 1 x 8 x 8 to 4 x 256 x 256, square
-    unless ``size`` makes them so. What looks the same transformed, as some digits do, is beyond it.
+    score needs a pass for each transformation that it takes, and all of these are counted. Images from 1 x 8 x 8 to
+    4 x 256 x 256, square unless ``size`` makes them so. What looks the same transformed, as some digits do, is beyond
+    it.
 
     Args:
         input_shape: (C, H, W) of the raw uint8 images.
@@ -212,7 +239,9 @@ def transform_net(
         flip: in training, images are mirrored at random first.
         size: side to which images are resized first; unset, they stay as they are.
         score: how unlikely the right answers are, or, combined, also how far the features lie from those of normals,
-            or, dirichlet, how unlikely all answers are among those to normals: both fitted by a stage that calibrates.
+            or, standardised, the log-odds of the wrong answers and the logarithm of that distance, or, dirichlet, how
+            unlikely all answers are among those to normals. All but the first are fitted by a stage that calibrates.
+        passes: how many of the transformations a score takes, the first ones; the others are for training. Unset, all.
 
     Raises:
         InputError: for input that is no square image of a supported size.
@@ -232,5 +261,8 @@ def transform_net(
         raise InputError(
             f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
         )
+    count = {"rotations": 4, "shifts": len(_SHIFTS), "rotations_shifts": 4 * len(_SHIFTS)}[transforms]
+    if passes is not None and passes > count:
+        raise InputError(f"transform_net: passes {passes} of {count} transformations (allowed: 1 to {count})")
     channels = [image[0], *ladder(base, depth, width)]
-    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip, score))
+    return Pair(TransformNet(channels, scaled(base, width), (side, side), transforms, jitter, flip, score, passes))

@@ -29,14 +29,19 @@ class _Softened:
 
     def __call__(self, own: Side, other: Side | None) -> Tensor:
         assert other is not None, "the engine checks that a distillation term has another side"
+        count = min(side.aligned["logits"].shape[1] for side in (own, other))
         mine, theirs = (
-            F.log_softmax(side.aligned["logits"].flatten(0, 1) / self.temperature, 1) for side in (own, other)
+            F.log_softmax(side.aligned["logits"][:, :count].flatten(0, 1) / self.temperature, 1)
+            for side in (own, other)
         )
         return self.temperature**2 * F.kl_div(mine, theirs, reduction="batchmean", log_target=True)
 
 
 def softened(temperature: float) -> Loss:
-    """Return the divergence of the two sides' softened logits [N, T, K] (Hinton et al., 2015), scaled by T squared."""
+    """Return the divergence of the two sides' softened logits [N, P, K] (Hinton et al., 2015), scaled by T squared.
+
+    Where one side has fewer passes P, the first ones are compared.
+    """
     return Loss(_Softened(temperature), shared=("logits",))
 
 

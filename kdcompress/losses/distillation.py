@@ -68,9 +68,15 @@ def distil_attention(own: Side, other: Side | None) -> Tensor:
 
 
 def _of_one_size(mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps [N, H, W, C] of the smaller of two heights and widths; what is of one size is left as it is."""
+    """Return maps [N, H, W, C] of the smaller of two heights and widths, and of vectors [N, P, C] the first ones.
+
+    What is of one size is left as it is.
+    """
     if mine.shape[1:-1] == theirs.shape[1:-1]:
         return mine, theirs
+    if mine.ndim == theirs.ndim == 3:
+        count = min(mine.shape[1], theirs.shape[1])
+        return mine[:, :count], theirs[:, :count]
     (high, wide), (other_high, other_wide) = mine.shape[1:-1], theirs.shape[1:-1]
     size = (min(high, other_high), min(wide, other_wide))
     mine, theirs = (F.adaptive_avg_pool2d(one.movedim(-1, 1), size).movedim(1, -1) for one in (mine, theirs))

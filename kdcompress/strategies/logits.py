@@ -64,7 +64,7 @@ def logits(
         InputError: where the two sides tell other transformations apart, or nothing would be learned from the teacher.
     """
     ours, theirs = (side.outputs.get("logits") if side is not None else None for side in (student, teacher))
-    if ours is not None and theirs is not None and ours != theirs:
+    if ours is not None and theirs is not None and ours[-1:] != theirs[-1:]:
         raise InputError(f"student.logits has shape {ours} and teacher.logits {theirs}: give both the same transforms")
     own = (Term("transformation", LOSSES["transformation"], weight),) if weight > 0 or teacher is None else ()
     copied: tuple[Term, ...] = ()

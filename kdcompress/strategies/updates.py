@@ -99,7 +99,8 @@ def projections(student: Interface, teacher: Interface, compared: Iterable[str])
     for name in sorted(set(student.outputs) & set(teacher.outputs) & set(compared)):
         ours, theirs = student.outputs[name], teacher.outputs[name]
         said = f"student.{name} has shape {ours} and teacher.{name} {theirs}"
-        maps = name == FEATURES and len(ours) == len(theirs) == 3
+        # Maps of an image, or a vector for each of several passes.
+        maps = name == FEATURES and len(ours) == len(theirs) and len(ours) in (2, 3)
         if ours == theirs or (maps and ours[-1] == theirs[-1]):
             continue
         if name == FEATURES and len(ours) != len(theirs):

@@ -140,6 +140,52 @@ def test_a_calibrated_score_is_the_likelihood_and_the_distance_each_in_units_of_
     torch.testing.assert_close(detector.score_outputs(x, outputs), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_a_standardised_score_is_the_log_odds_and_the_distances_logarithm_each_in_units_of_normals():
+    detector, x = combined(score="standardised")
+    before = detector.score_outputs(x, detector(x)).detach()
+    with torch.no_grad():
+        logits = detector(x)["logits"]
+    wrong = torch.softmax(logits.double(), 2).diagonal(dim1=1, dim2=2).neg().add(1)
+    odds = (wrong.log() - (1 - wrong).log()).mean(1)
+    torch.testing.assert_close(2 * (before - before[0]).double(), odds - odds[0], rtol=1e-2, atol=1e-5)
+    calibrated(detector, x[:30], x[30:])
+    with torch.no_grad():
+        outputs = detector(x)
+    far = outputs["distance"].double().log()
+    expected = (odds / odds.std() + far / far.std()) / 2
+    torch.testing.assert_close(detector.score_outputs(x, outputs).double(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("score", ["likelihood", "combined", "standardised", "dirichlet"])
+def test_fewer_passes_are_the_first_ones_and_cost_their_share(score):
+    whole, few = (combined(score=score, passes=passes)[0] for passes in (None, 2))
+    few.network.load_state_dict(whole.network.state_dict())
+    x = whole.prepare(raw((1, 8, 8), 100))
+    for detector in (whole, few):
+        calibrated(detector, x)
+    with torch.no_grad():
+        every, first = whole(x), few(x)
+    assert torch.equal(first["logits"], every["logits"][:, :2])
+    assert torch.equal(first["features"], every["features"][:, :2])
+    assert few.score(raw((1, 8, 8), 5)).shape == (5,)
+    likely = [
+        macs(Scorer(combined(score="likelihood", passes=passes)[0]), raw((1, 8, 8), 1)) for passes in (None, 2, 1)
+    ]
+    assert likely == [likely[2] * 4, likely[2] * 2, likely[2]]
+
+
+def test_in_training_all_transformations_are_seen():
+    detector, x = combined(passes=1)
+    assert detector.train()(x)["logits"].shape == (100, 4, 4)
+    assert detector.eval()(x)["logits"].shape == (100, 1, 4)
+    assert detector.train()(x)["distance"].shape == (100,)
+
+
+def test_more_passes_than_transformations_are_refused():
+    with pytest.raises(InputError, match=r"passes 5 of 4 transformations \(allowed: 1 to 4\)"):
+        BUILD((1, 8, 8), passes=5, depth=1)
+
+
 def test_what_is_unlike_all_normals_scores_higher_by_its_distance():
     detector, x = combined(base=4)
     calibrated(detector, x)

@@ -177,3 +177,23 @@ def test_a_combined_score_is_fitted_to_the_normals_in_the_end(taught):
     assert float(student.detector.score_outputs(x, outputs).mean()) == pytest.approx(1.0, rel=1e-3)
     if taught:
         assert torch.equal(teacher.detector.typical, torch.ones(2)), "a teacher's score is its own matter"
+
+
+@pytest.mark.parametrize("options", [{}, {"hint_weight": 1.0}])
+def test_a_student_of_one_pass_learns_all_that_its_teacher_of_four_says(options):
+    student, teacher = pair(1, passes=1), pair(9)
+    sides = interface(student, NORMALS[:2]), interface(teacher, NORMALS[:2])
+    assert sides[0].outputs["logits"][0] == 1
+    stages, _ = fed(logits(*sides, epochs=6, batch_size=16, weight=0.0, **options), *sides)
+    rows = run(stages, student, teacher, NORMALS)
+    found = [row["losses"]["student.distil_logits"] for row in rows]
+    assert found[-1] < found[0]
+
+
+def test_a_teacher_of_one_pass_teaches_it_alone():
+    side = {passes: pair(1, passes=passes) for passes in (None, 1)}
+    with torch.no_grad():
+        x = side[1].detector.prepare(NORMALS[:8])
+        whole, one = (Side(x, {}, aligned=side[passes].detector.eval()(x)) for passes in (None, 1))
+    assert one.aligned["logits"].shape[1] == 1
+    assert float(softened(2.0).compute(whole, one)) == pytest.approx(0, abs=1e-6)
