@@ -36,7 +36,7 @@ class Graph(nn.Module):
         x = detector.prepare(input)
         found = detector(x)
         every = {PREPARED: x, **found}
-        if RECONSTRUCTION in found:
+        if RECONSTRUCTION in found and ANOMALY_MAP not in found:
             every[ANOMALY_MAP] = (found[RECONSTRUCTION] - x).square().mean(1, keepdim=True)
         return {SCORE: detector.score_outputs(x, found), **{name: every[name] for name in self.names}}
 
@@ -70,7 +70,8 @@ def check_wanted(wanted: tuple[str, ...], detector: Detector, raw: Tensor) -> No
     Raises:
         InputError: where it has not.
     """
-    there = OPTIONAL if RECONSTRUCTION in inner(detector, raw) else ()
+    own = inner(detector, raw)
+    there = OPTIONAL if RECONSTRUCTION in own else tuple(name for name in OPTIONAL if name in own)
     for name in wanted:
         if name not in there:
             raise InputError(

@@ -93,6 +93,17 @@ def test_the_map_is_the_squared_error_of_the_reconstruction(files, conv_ae):
     assert found["anomaly_map"].mean((1, 2, 3)) == pytest.approx(found["score"], rel=1e-4), "its mean is the score"
 
 
+@pytest.mark.parametrize("name", ["map_net", "patch_memory", "stfpm"])
+def test_a_map_of_its_own_is_exported_as_it_is(tmp_path, name):
+    one = small(name)
+    raw = inputs(one, 3).raw
+    export(one, tmp_path / "m.onnx", "onnx", inputs(one), ("anomaly_map",))
+    with torch.no_grad():
+        wanted = one.detector(one.detector.prepare(raw))["anomaly_map"]
+    found = load(tmp_path / "m.onnx").run(raw.numpy())["anomaly_map"]
+    assert found == pytest.approx(wanted.numpy(), rel=1e-3, abs=1e-4 * float(wanted.abs().max()))
+
+
 def test_what_is_not_asked_for_is_not_computed(tmp_path, files, conv_ae):
     export(conv_ae, tmp_path / "b.onnx", "onnx", inputs(conv_ae))
     small_graph, large_graph = onnx.load(tmp_path / "b.onnx").graph, onnx.load(files["onnx"]).graph
@@ -104,6 +115,8 @@ def test_outputs_that_a_detector_has_not_are_refused(tmp_path, conv_ae):
     with pytest.raises(InputError, match=r"no 'anomaly_mop'.*did you mean 'anomaly_map'"):
         export(conv_ae, tmp_path / "x.onnx", "onnx", inputs(conv_ae), ("anomaly_mop",))
     forest = small("isolation_forest")
+    with pytest.raises(InputError, match=r"no 'reconstruction'.*allowed: anomaly_map"):
+        export(small("map_net"), tmp_path / "x.onnx", "onnx", inputs(small("map_net")), ("reconstruction",))
     with pytest.raises(InputError, match=r"no 'reconstruction'.*allowed: none"):
         export(forest, tmp_path / "x.onnx", "onnx", inputs(forest), ("reconstruction",))
 
