@@ -25,6 +25,8 @@ _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
 
 
+_FAR = 0.5
+"""How much the distance counts beside the log-odds in a standardised score: it tells less where a network is narrow."""
 _NEAREST = 1e-6
 """A squared distance below which normals, whose mean is about 1, do not differ."""
 
@@ -149,9 +151,9 @@ class TransformNet(Detector):
         """Return the mean negative log-likelihood of the right transformations (Golan and El-Yaniv, NeurIPS 2018).
 
         A ``combined`` score is the mean of this and the distance, each divided by its mean over normals. A
-        ``standardised`` score is the mean of the log-odds of the wrong transformations and of the distance's logarithm,
-        each divided by its standard deviation over normals: both go on growing where a network is sure. A
-        ``dirichlet`` score is how unlikely the answers to all transformations are under the distributions that normals'
+        ``standardised`` score is the mean of the log-odds of the wrong transformations and, with half the weight, of
+        the distance's logarithm, each divided by its standard deviation over normals: both go on growing where a
+        network is sure. A ``dirichlet`` score is how unlikely the answers to all transformations are under the distributions that normals'
         follow, up to what is the same for all (eq. 3 there), divided by the number of transformations.
         """
         if self.concentrated:
@@ -159,7 +161,8 @@ class TransformNet(Detector):
         if self.metric is None:
             return _unlikelihood(outputs["logits"])
         likely, far = self._parts(outputs["logits"], outputs["distance"])
-        return (likely / self.typical[0] + far / self.typical[1]) / 2
+        weight = _FAR if self.standardised else 1.0
+        return (likely / self.typical[0] + weight * far / self.typical[1]) / (1 + weight)
 
     def _parts(self, logits: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of a score [N] that has two, before they are brought to a unit of theirs."""
