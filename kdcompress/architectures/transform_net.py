@@ -153,8 +153,9 @@ class TransformNet(Detector):
         A ``combined`` score is the mean of this and the distance, each divided by its mean over normals. A
         ``standardised`` score is the mean of the log-odds of the wrong transformations and, with half the weight, of
         the distance's logarithm, each divided by its standard deviation over normals: both go on growing where a
-        network is sure. A ``dirichlet`` score is how unlikely the answers to all transformations are under the distributions that normals'
-        follow, up to what is the same for all (eq. 3 there), divided by the number of transformations.
+        network is sure. A ``dirichlet`` score is how unlikely the answers to all transformations are under the
+        distributions that normals' follow, up to what is the same for all (eq. 3 there), divided by the number of
+        transformations.
         """
         if self.concentrated:
             return -(F.log_softmax(outputs["logits"], 2) * self.shares).sum((1, 2))

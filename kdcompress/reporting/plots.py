@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -22,34 +22,39 @@ LEFT_OF_MARKER = ("teacher", "control")
 
 
 def compression(result: Result) -> Plot:
-    """AUROC against MACs, one marker with its 95 % interval for each arm."""
+    """AUROC against MACs, one marker with its 95 % interval for each arm whose MACs are counted."""
     caption = "Up is better, left is cheaper. Bars: 95 % interval over test samples."
     plot = Plot("compression", "Compression against AUROC", caption)
     found = {name: arm for name, arm in arms(result).items() if arm.auroc is not None}
     if not found:
         return Plot(plot.name, plot.title, "Not drawn: without anomalies in the test set there is no AUROC.")
-    return draw(plot, 242, lambda figure: _paint_compression(axes(figure, 10, 200), result, found))
+    placed = {name: arm for name, arm in found.items() if arm.macs}
+    caption += uncounted([label(result, name) for name in found if name not in placed])
+    if not placed:
+        return Plot(plot.name, plot.title, f"Not drawn.{uncounted(['all arms'])}")
+    plot = Plot(plot.name, plot.title, caption)
+    return draw(plot, 242, lambda figure: _paint_compression(axes(figure, 10, 200), result, placed))
+
+
+def uncounted(names: Sequence[str]) -> str:
+    """Say what stands nowhere on an axis of MACs: what is computed outside of torch, or is no multiplication."""
+    return f" Left out, for no MACs are counted: {', '.join(names)}." if names else ""
 
 
 def _paint_compression(panel: Axes, result: Result, found: Mapping[str, Arm]) -> None:
-    costs = [drawn_macs(arm) for arm in found.values()]
+    costs = [arm.macs for arm in found.values()]
     span = max(max(costs) / min(costs), 10.0)
     for name, arm in found.items():
         # Student and control cost the same: side by side, or their intervals hide each other.
         aside = span ** (-0.025 if name in LEFT_OF_MARKER else 0.025)
-        _mark(panel, name, label(result, name), arm, aside if costs.count(drawn_macs(arm)) > 1 else 1.0)
+        _mark(panel, name, label(result, name), arm, aside if costs.count(arm.macs) > 1 else 1.0)
     macs_axis(panel, min(costs) * span**-0.4, max(costs) * span**0.4)
     auroc_axis(panel, list(found.values()))
 
 
-def drawn_macs(arm: Arm) -> int:
-    """A detector without counted operators, such as a forest, stands at one MAC: the axis has no zero."""
-    return max(arm.macs, 1)
-
-
 def _mark(panel: Axes, name: str, text: str, arm: Arm, aside: float) -> None:
     assert arm.auroc is not None
-    x, y, colour = drawn_macs(arm) * aside, 100 * arm.auroc, COLOURS[name]
+    x, y, colour = arm.macs * aside, 100 * arm.auroc, COLOURS[name]
     if arm.auroc_ci95 is not None:
         low, high = (100 * bound for bound in arm.auroc_ci95)
         panel.plot([x, x], [low, high], color=colour, linewidth=1.6, solid_capstyle="butt")

@@ -14,7 +14,7 @@ from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes
 from kdcompress.reporting.html import page
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
-from kdcompress.reporting.plots import macs_axis
+from kdcompress.reporting.plots import macs_axis, uncounted
 from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.summary import Group, Spread, best_control, groups
 from kdcompress.reporting.table import csv_text, rows
@@ -248,18 +248,28 @@ def scatter(data: str, found: Sequence[Group]) -> Plot:
     caption = "Mean over the cells that are done, bars: 95 % interval of the mean. Left is cheaper, up is better."
     plot = Plot(f"suite-{data}", f"{data}: compression against AUROC", caption)
     marks = [mark for group in found for mark in _marks(group)]
+    nowhere = uncounted([f"{group.label}: {name}" for group in found for name in _uncounted(group)])
     if not marks:
-        return Plot(plot.name, plot.title, "Not drawn: no cell has an AUROC.")
+        return Plot(plot.name, plot.title, f"Not drawn{'.' if nowhere else ': no cell has an AUROC.'}{nowhere}")
+    plot = Plot(plot.name, plot.title, f"{caption}{nowhere}")
     return draw(plot, 270, lambda figure: _paint_scatter(figure, marks, found))
 
 
 def _marks(group: Group) -> list[tuple[str, float, Spread]]:
     spots: list[tuple[str, float, Spread]] = []
     for name in ("teacher", "control", "student"):
-        cost = group.median(lambda one, name=name: getattr(getattr(one, name), "macs", None))  # type: ignore[misc]
-        if cost is not None and name in group.spreads:
-            spots.append((name, max(cost, 1.0), group.spreads[name]))
+        cost = _macs(group, name)
+        if cost and name in group.spreads:
+            spots.append((name, cost, group.spreads[name]))
     return spots
+
+
+def _uncounted(group: Group) -> list[str]:
+    return [name for name in ("teacher", "control", "student") if name in group.spreads and _macs(group, name) == 0]
+
+
+def _macs(group: Group, arm: str) -> float | None:
+    return group.median(lambda one: getattr(getattr(one, arm), "macs", None))
 
 
 def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], found: Sequence[Group]) -> None:

@@ -15,7 +15,7 @@ from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes
 from kdcompress.reporting.html import page
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
-from kdcompress.reporting.plots import auroc_axis, drawn_macs, macs_axis
+from kdcompress.reporting.plots import auroc_axis, macs_axis, uncounted
 from kdcompress.reporting.record import RunRecord, arms
 from kdcompress.results import HELPS, HURTS, Arm, Interval, Result
 
@@ -161,8 +161,14 @@ def scatter(results: Sequence[Result]) -> Plot:
     """AUROC against MACs of every arm of every run; a line joins a run's student and teacher."""
     caption = "A number is the row of the table, a line joins a student and its teacher. Left is cheaper, up is better."
     plot = Plot("comparison", "Compression against AUROC of all runs", caption)
-    if not any(arm.auroc is not None for result in results for arm in arms(result).values()):
+    found = [(name, arm) for one in results for name, arm in arms(one).items() if arm.auroc is not None]
+    if not found:
         return Plot(plot.name, plot.title, "Not drawn: no run has an AUROC.")
+    left_out = {name: sum(one == name and not arm.macs for one, arm in found) for name in dict.fromkeys(dict(found))}
+    caption += uncounted([f"{name} ({count})" for name, count in left_out.items() if count])
+    if not any(arm.macs for _, arm in found):
+        return Plot(plot.name, plot.title, f"Not drawn.{uncounted(['all arms'])}")
+    plot = Plot(plot.name, plot.title, caption)
     return draw(plot, 270, lambda figure: _paint(figure, results))
 
 
@@ -170,8 +176,8 @@ def _paint(figure: Figure, results: Sequence[Result]) -> None:
     panel = axes(figure, 28, 202)
     for result in results:
         _paint_run(panel, result)
-    found = [arm for result in results for arm in arms(result).values() if arm.auroc is not None]
-    costs = [drawn_macs(arm) for arm in found]
+    found = [arm for result in results for arm in arms(result).values() if arm.auroc is not None and arm.macs]
+    costs = [arm.macs for arm in found]
     span = max(max(costs) / min(costs), 10.0)
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     auroc_axis(panel, found)
@@ -182,8 +188,12 @@ def _paint(figure: Figure, results: Sequence[Result]) -> None:
 
 
 def _spots(result: Result) -> dict[str, tuple[int, float]]:
-    found = {name: arm for name, arm in arms(result).items() if arm.auroc is not None and name != "teacher_after"}
-    return {name: (drawn_macs(arm), 100 * (arm.auroc or 0)) for name, arm in found.items()}
+    """Return where arms stand: MACs and AUROC in per cent."""
+    return {
+        name: (arm.macs, 100 * arm.auroc)
+        for name, arm in arms(result).items()
+        if arm.auroc is not None and arm.macs and name != "teacher_after"
+    }
 
 
 def _paint_run(panel: Axes, result: Result) -> None:

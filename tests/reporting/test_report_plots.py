@@ -1,3 +1,5 @@
+import dataclasses
+
 import matplotlib
 import pytest
 
@@ -43,9 +45,18 @@ def test_scores_that_are_missing_or_do_not_fit_are_not_drawn(scores):
     assert plots.roc(record).caption.startswith("Not drawn")
 
 
-def test_arms_of_no_cost_are_drawn_too():
-    svg = plots.compression(make_result(**BARE | {"student": make_arm(0.9, 0, 0.1)})).svg
-    assert ">90.00 %<" in svg
+def test_arms_without_counted_macs_stand_nowhere_and_are_named(record):
+    forest = dataclasses.replace(record.result.teacher, macs=0, auroc=0.91)
+    plot = plots.compression(dataclasses.replace(record.result, teacher=forest))
+    assert "Left out, for no MACs are counted: teacher." in plot.caption
+    assert ">91.00 %<" not in plot.svg
+    assert ">94.66 %<" in plot.svg
+
+
+def test_a_detector_without_counted_macs_is_not_drawn():
+    plot = plots.compression(make_result(**BARE | {"student": make_arm(0.9, 0, 0.1)}))
+    assert plot.svg == ""
+    assert plot.caption == "Not drawn. Left out, for no MACs are counted: all arms."
 
 
 def test_epochs_go_on_over_the_stages_of_an_arm():
