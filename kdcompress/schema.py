@@ -74,6 +74,9 @@ def _things(place: str, registry: Registry[Any], besides: Schema) -> Schema:
     for name in registry:
         own, inner = _options(f"{place}.{name}", registry[name])
         own["properties"] = {"name": {"const": name}, **own["properties"], **besides}
+        if place == "student":
+            # It may come from the teacher.
+            own.pop("required", None)
         found |= {f"{place}.{name}": {**own, "description": registry.describe(name)}, **inner}
     names = {"enum": list(registry), "description": f"A registered {registry.kind}."}
     rules = [
