@@ -1,9 +1,13 @@
 """Samples given from Python are what the same samples in a file are."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import TensorDataset
 
 import kdcompress as kd
@@ -87,6 +91,18 @@ def test_samples_replace_what_a_recipe_says_of_data(tmp_path, monkeypatch):
     found = kd.distill(source, data=kd.samples(IMAGES, LABELS), out=tmp_path)
     assert found.data.name == "samples"
     assert found.student.auroc is not None
+
+
+def test_the_readmes_example_of_arrays_and_a_network_of_ones_own_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    page = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "kd.samples" in one)
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Sigmoid())
+    known = {"kd": kd, "images": IMAGES, "labels": LABELS, "network": network}
+    exec(code.replace('"epochs": 30', '"epochs": 1').replace("50_000", "9_000"), known)
+    assert known["result"].student.macs <= 9_000
+    assert known["result"].student.auroc is not None
 
 
 @pytest.mark.parametrize(
