@@ -51,16 +51,25 @@ class Prototypes(RowDetector):
 
         ``distance`` [N] is the same with a factor and an offset for each point: what the score is made of.
         """
-        weight = self.points.weight
-        # |a - b|^2 = |a|^2 - 2ab + |b|^2: one matrix product.
-        squares = x.square().sum(1, keepdim=True) - 2 * self.points(x) + weight.square().sum(1)
-        plain = squares.clamp(min=0) / self.size
-        own = plain * self.stretch.exp() + self.reach.square()
-        return {"centre_distance": self._nearest(plain), "distance": self._nearest(own)}
+        plain = self._plain(x)
+        return {"centre_distance": self._nearest(plain), "distance": self._nearest(self._own(plain))}
+
+    def scored(self, x: Tensor) -> Outputs:
+        """Return ``distance`` alone."""
+        return {"distance": self._nearest(self._own(self._plain(x)))}
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the root of the distance."""
         return (outputs["distance"] + 1e-6).sqrt()
+
+    def _plain(self, x: Tensor) -> Tensor:
+        """Return the mean square of a coordinate's distance from each point, [N, P]."""
+        # |a - b|^2 = |a|^2 - 2ab + |b|^2: one matrix product.
+        squares = x.square().sum(1, keepdim=True) - 2 * self.points(x) + self.points.weight.square().sum(1)
+        return squares.clamp(min=0) / self.size
+
+    def _own(self, plain: Tensor) -> Tensor:
+        return plain * self.stretch.exp() + self.reach.square()
 
     def _nearest(self, distances: Tensor) -> Tensor:
         return (torch.softmax(-distances * self.sharpness.exp(), 1) * distances).sum(1)
