@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -315,6 +316,7 @@ def gains(found: Sequence[Group]) -> Plot:
 
 def _paint_gains(panel: Axes, found: Sequence[Group]) -> None:
     panel.axvline(0, color=MUTED, linewidth=0.8)
+    labels = Counter(group.label for group in found)
     for place, group in enumerate(found):
         spread, values = (
             group.spreads["kd_gain"],
@@ -324,7 +326,9 @@ def _paint_gains(panel: Axes, found: Sequence[Group]) -> None:
         low, high = spread.ci95 or (spread.mean, spread.mean)
         panel.plot([100 * low, 100 * high], [place + 0.22] * 2, color=INK, linewidth=1.4)
         panel.plot([100 * spread.mean], [place + 0.22], "|", color=INK, markersize=9)
-        panel.annotate(group.label, (0.0, place - 0.3), xycoords=("axes fraction", "data"), fontsize=7.5, color=INK)
+        # The same recipe on several data sets has a line for each.
+        text = f"{group.label}, {group.data}" if labels[group.label] > 1 else group.label
+        panel.annotate(text, (0.0, place - 0.3), xycoords=("axes fraction", "data"), fontsize=7.5, color=INK)
     panel.set_ylim(len(found) - 0.5, -0.6)
     panel.set_yticks([])
     panel.set_xlabel("student less control, points of AUROC")

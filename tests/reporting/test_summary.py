@@ -166,6 +166,9 @@ def test_html_escapes_and_has_a_plot_for_each_data_set():
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert page.count("<svg") == 3
+    # A recipe on two data sets has two lines of gains, which can be told apart.
+    assert ">plain, cifar10<" in page
+    assert ">plain, mnist<" in page
 
 
 def test_csv_has_a_row_for_each_arm_of_each_cell():
