@@ -66,7 +66,8 @@ class Prototypes(RowDetector):
         """Return the mean square of a coordinate's distance from each point, [N, P]."""
         # |a - b|^2 = |a|^2 - 2ab + |b|^2: one matrix product.
         squares = x.square().sum(1, keepdim=True) - 2 * self.points(x) + self.points.weight.square().sum(1)
-        return squares.clamp(min=0) / self.size
+        plain: Tensor = squares.clamp(min=0) / self.size
+        return plain
 
     def _own(self, plain: Tensor) -> Tensor:
         return plain * self.stretch.exp() + self.reach.square()
