@@ -80,7 +80,7 @@ def logits(
                 "distil_weight and hint_weight are 0, so nothing would be learned from the teacher (allowed: one or "
                 "both above 0)"
             )
-        maps = projections(student, teacher, ("features",)) if hint_weight > 0 else ()
+        maps = projections(student, teacher, ("features",), passes=True) if hint_weight > 0 else ()
     parts = ("student.detector", *(("projection",) if maps else ()))
     update = Update(parts, (*own, *copied), Adam(learning_rate, _BETAS))
     name = "alone" if teacher is None else "logits"

@@ -87,10 +87,13 @@ def own_terms(student: Interface, weight: float) -> tuple[Term, ...]:
     return tuple(Term(name, LOSSES[name], weight, inputs="both" if name == "contrast" else "normals") for name in known)
 
 
-def projections(student: Interface, teacher: Interface, compared: Iterable[str]) -> tuple[Projection, ...]:
+def projections(
+    student: Interface, teacher: Interface, compared: Iterable[str], *, passes: bool = False
+) -> tuple[Projection, ...]:
     """Return a learned linear map for each output that is compared and that the two sides have in different sizes.
 
-    Inner maps [H, W, C] of other heights and widths are not in the way: losses bring them to one size.
+    Inner maps [H, W, C] of other heights and widths are not in the way: losses bring them to one size; nor, where
+    features are known to be of ``passes`` [P, C] of the same kind, their numbers.
 
     Raises:
         InputError: where they differ in more than the size of vectors, e.g. images in their sides.
@@ -99,8 +102,7 @@ def projections(student: Interface, teacher: Interface, compared: Iterable[str])
     for name in sorted(set(student.outputs) & set(teacher.outputs) & set(compared)):
         ours, theirs = student.outputs[name], teacher.outputs[name]
         said = f"student.{name} has shape {ours} and teacher.{name} {theirs}"
-        # Maps of an image, or a vector for each of several passes.
-        maps = name == FEATURES and len(ours) == len(theirs) and len(ours) in (2, 3)
+        maps = name == FEATURES and len(ours) == len(theirs) == (2 if passes else 3)
         if ours == theirs or (maps and ours[-1] == theirs[-1]):
             continue
         if name == FEATURES and len(ours) != len(theirs):
