@@ -74,9 +74,7 @@ class TransformNet(Detector):
     ) -> None:
         super().__init__()
         self.size, self.jitter, self.flip = size, jitter, flip
-        turns = range(4) if transforms != "shifts" else range(1)
-        shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
-        self.transforms = tuple(itertools.product(turns, shifts))
+        self.transforms = _applied(transforms)
         self.passes = passes or len(self.transforms)
         levels = [Residual(inner, outer) for inner, outer in itertools.pairwise([stem, *channels[1:]])]
         self.network = nn.Sequential(
@@ -200,6 +198,13 @@ class TransformNet(Detector):
         return x
 
 
+def _applied(transforms: Transforms) -> tuple[tuple[int, tuple[int, int]], ...]:
+    """Return quarter turns and direction of shift of each transformation."""
+    turns = range(4) if transforms != "shifts" else range(1)
+    shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
+    return tuple(itertools.product(turns, shifts))
+
+
 def _unlikelihood(logits: Tensor) -> Tensor:
     """Return the mean negative log-likelihood [N] of the right answers, given logits [N, P, T]."""
     return -F.log_softmax(logits, 2).diagonal(dim1=1, dim2=2).mean(1)
@@ -265,7 +270,7 @@ def transform_net(
         raise InputError(
             f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
         )
-    count = {"rotations": 4, "shifts": len(_SHIFTS), "rotations_shifts": 4 * len(_SHIFTS)}[transforms]
+    count = len(_applied(transforms))
     if passes is not None and passes > count:
         raise InputError(f"transform_net: passes {passes} of {count} transformations (allowed: 1 to {count})")
     channels = [image[0], *ladder(base, depth, width)]
