@@ -80,22 +80,12 @@ class Teacher(_Part):
     ensemble: Annotated[tuple[Teacher, ...], Field(min_length=2, max_length=100)] | None = None
     adapter: Ref | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _adapted(cls, given: Any) -> Any:  # noqa: ANN401
-        if not isinstance(given, dict) or given.get("adapter") is None:
-            return given
-        if beside := sorted(
-            key for key, value in given.items() if key not in {"adapter", "seed"} and value is not None
-        ):
-            raise ValueError(f"adapter: a detector that is there already: give either adapter or {', '.join(beside)}")
-        rest = {key: value for key, value in given.items() if key != "adapter"}
-        return {**rest, "architecture": given["adapter"], "strategy": {"name": "fitted"}}
-
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
         trained = ("recipe", "architecture", "strategy", "seed", "teacher")
         beside = [key for key in (*trained, "ensemble") if getattr(self, key) is not None]
+        if self.adapter is not None:
+            return self._adapted([*(["bundle"] if self.bundle is not None else []), *beside])
         if self.bundle is not None and beside:
             raise ValueError(f"a bundle is trained already: give either bundle or {', '.join(beside)}")
         if self.ensemble is not None and len(beside) > 1 and beside != ["architecture", "ensemble"]:
@@ -109,6 +99,18 @@ class Teacher(_Part):
                 "give that one's student.safetensors as the bundle"
             )
         return self
+
+    def _adapted(self, beside: Sequence[str]) -> Teacher:
+        """Return what an adapter is short for."""
+        if beside := sorted(set(beside) - {"seed"}):
+            raise ValueError(f"adapter: a detector that is there already: give either adapter or {', '.join(beside)}")
+        update = {"architecture": self.adapter, "strategy": Ref(name="fitted"), "adapter": None}
+        return self.model_copy(update=update)
+
+    @property
+    def source_key(self) -> str:
+        """Key that says what the teacher is: what is trained by nobody here is written as an ``adapter``."""
+        return "adapter" if self.strategy is not None and self.strategy.name == "fitted" else "architecture"
 
 
 class Student(Ref):
@@ -295,5 +297,5 @@ def _keys() -> dict[str, list[str]]:
         "plugins": Wanted,
         "plugins.*": Wanted,
     }
-    things = ("data", "student", "strategy", "teacher.architecture", "teacher.strategy")
+    things = ("data", "student", "strategy", "teacher.architecture", "teacher.adapter", "teacher.strategy")
     return {where: list(part.model_fields) for where, part in parts.items()} | {where: ["name"] for where in things}

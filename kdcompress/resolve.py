@@ -122,6 +122,7 @@ def with_options(error: RecipeError) -> RecipeError:
     named: list[tuple[Registry[Any], str, object]] = [
         (DATASETS, "data", sections.get("data")),
         (ARCHITECTURES, "teacher.architecture", teacher.get("architecture")),
+        (ARCHITECTURES, "teacher.adapter", teacher.get("adapter")),
         (STRATEGIES, "teacher.strategy", teacher.get("strategy")),
         (ARCHITECTURES, "student", student),
         (STRATEGIES, "strategy", sections.get("strategy")),
@@ -168,7 +169,7 @@ class _Problems:
             return source.model_copy(update={"ensemble": tuple(members), "architecture": whole})
         above = self.teacher(source.teacher, f"{where}.teacher", seed) if source.teacher is not None else None
         assert source.architecture is not None, "a teacher that is trained has an architecture"
-        architecture = self._assistant(source.architecture, above, f"{where}.architecture")
+        architecture = self._assistant(source.architecture, above, f"{where}.{source.source_key}")
         taught = source.strategy or Ref(name="scratch" if above is None else "progressive")
         strategy = self.options(STRATEGIES, taught, f"{where}.strategy")
         if above is None and taught.name in STRATEGIES and _needs_teacher(STRATEGIES[taught.name]):

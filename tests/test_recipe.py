@@ -134,6 +134,11 @@ class TestShipped:
             "teacher: a bundle is trained already: give either bundle or recipe",
         ),
         (BASE + "teacher: {recipe: 3}\n", "teacher.recipe: input should be a valid string, not 3"),
+        (BASE + "teacher: {adapter: {file: a.onnx}}\n", "teacher.adapter.name: missing"),
+        (
+            BASE + "teacher: {adapter: {name: onnx}, bundle: a, seed: 3}\n",
+            "teacher: adapter: a detector that is there already: give either adapter or bundle",
+        ),
         (BASE + "teacher: {seed: 3}\n", "teacher: give one of recipe, bundle, architecture, ensemble, adapter"),
         (
             BASE + "teacher: {recipe: teacher-digit}\n",

@@ -161,6 +161,11 @@ def test_the_recipe_as_written_stays():
             {"teacher": {"architecture": {"name": "ede_gan", "latent": 0}}},
             "teacher.architecture.latent: input should be greater than or equal to 1, not 0",
         ),
+        # An adapter is named as its user wrote it.
+        (
+            {"teacher": {"adapter": {"name": "onnx", "file": "a.onnx"}}},
+            "teacher.adapter.file: a.onnx: no such file",
+        ),
         # A name that means something to pydantic means nothing in a recipe.
         (
             {"data": {"name": "digits", "model_config": 1}},

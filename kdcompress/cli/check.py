@@ -74,7 +74,7 @@ def _check_names(recipe: recipes.Recipe, where: str) -> None:
     teacher = recipe.teacher
     named: list[tuple[str, Registry[Any], Ref | None]] = [
         ("data", DATASETS, recipe.data),
-        ("teacher.architecture", ARCHITECTURES, teacher.architecture if teacher else None),
+        (f"teacher.{teacher.source_key}" if teacher else "", ARCHITECTURES, teacher.architecture if teacher else None),
         ("teacher.strategy", STRATEGIES, teacher.strategy if teacher else None),
         ("student", ARCHITECTURES, recipe.student),
         ("strategy", STRATEGIES, recipe.strategy),
