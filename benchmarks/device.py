@@ -5,9 +5,9 @@ python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device
 python benchmarks/device.py OUT/SUITE/runs/*/* --out benchmarks/results/device --timed
 
 Each run with a teacher and all its bundles gets a file RECIPE-CLASS_seed-N.json there; report.md is made of all that
-are there. Files are compared with their detectors on the whole test set and the held-out normals. With --timed the
-first run of each recipe is timed too, teacher and student side by side: nothing else should compute meanwhile. The data
-have to be on the machine.
+are there. The student's files are compared with it on the whole test set and the held-out normals, the teacher's on
+what the export command compares. With --timed the first run of each recipe is timed too, teacher and student side by
+side: nothing else should compute meanwhile. The data have to be on the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kdcompress import bundle
 from kdcompress.errors import KdcompressError
 from kdcompress.exporting.export import export
 from kdcompress.exporting.exported import load
-from kdcompress.exporting.inputs import Inputs
+from kdcompress.exporting.inputs import Inputs, of_data
 from kdcompress.exporting.parity import LIMITS, Limits, Parity
 from kdcompress.exporting.timing import profile
 from kdcompress.pipeline import load_data
@@ -62,10 +62,15 @@ def gated(folder: Path, files: Path) -> Row:
     sides = {arm: bundle.load(folder / f"{arm}.safetensors") for arm in ("student", "teacher")}
     data = load_data(Ref(**sides["student"].manifest.data))
     given = Inputs(torch.cat([data.test, data.validation]), data.labels, "the whole test set", data.validation)
-    row: Row = {"inputs": len(given.raw)}
-    for name, arm, to in (("teacher", "teacher", "onnx"), ("student", "student", "onnx"), ("int8", "student", "int8")):
+    some = of_data(data, "its data")
+    row: Row = {"inputs": len(given.raw), "inputs_teacher": len(some.raw)}
+    for name, arm, to, on in (
+        ("teacher", "teacher", "onnx", some),
+        ("student", "student", "onnx", given),
+        ("int8", "student", "int8", given),
+    ):
         path = files / f"{name}.onnx"
-        measured = export(sides[arm], path, to, given, limits=OPEN)
+        measured = export(sides[arm], path, to, on, limits=OPEN)
         row[name] = {"bytes": path.stat().st_size, **shown(measured)}
     row["int8"]["in_float"] = len(load(files / "int8.onnx").metadata.quantisation.in_float)
     return row

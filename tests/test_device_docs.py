@@ -1,5 +1,7 @@
 """The page's commands run as they stand there, on a run that is shorter."""
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -52,3 +54,24 @@ def test_its_commands_run_in_their_order(tmp_path, monkeypatch, capsys):
     )
     assert done.returncode == 0, done.stderr
     assert re.match(r"\[\S+ \S+\] \[[01] [01]\]", done.stdout)
+    assert_a_table_is_made_of(tmp_path / "runs", tmp_path / "table", monkeypatch)
+
+
+def assert_a_table_is_made_of(runs, table, monkeypatch):
+    """The page's table is made by `benchmarks/device.py`, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("device", ROOT / "benchmarks" / "device.py")
+    device = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(device)
+    monkeypatch.setattr(device, "STARTS", 1)
+    monkeypatch.setattr(device, "SECONDS", 0.01)
+    given = [*map(str, runs.glob("*/*")), "--out", str(table)]
+    monkeypatch.setattr(sys, "argv", ["device.py", *given, "--timed"])
+    device.main()
+    (file,) = table.glob("*_seed-*.json")
+    row = json.loads(file.read_text())
+    assert row["student"]["largest_difference"] <= row["student"]["tolerance"]
+    assert row["student"]["bytes"] < row["teacher"]["bytes"]
+    assert row["int8"]["auroc"] == row["student"]["auroc"]
+    assert row["time"]["student"]["batch_1_ms"]["p50"] > 0
+    lines = (table / "report.md").read_text().splitlines()
+    assert sum(line.startswith("| digits |") for line in lines) == 2
