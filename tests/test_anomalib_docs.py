@@ -1,22 +1,17 @@
 """The page's recipe and commands run as they stand there, on a stand-in with the results of anomalib's file."""
 
-import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from kdcompress.__main__ import main
+from tests import pages
 
-PAGE = (Path(__file__).parent.parent / "docs" / "anomalib.md").read_text(encoding="utf-8")
-(PYTHON,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(RECIPE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-(COMMANDS,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+(PYTHON,) = pages.blocks("anomalib", "python")
+(RECIPE,) = pages.blocks("anomalib", "yaml")
 
 
 class Stand(nn.Module):
@@ -58,12 +53,6 @@ def test_its_commands_lead_to_a_student_with_maps(tmp_path, monkeypatch):
     write_model()
     write_images()
     Path("padim.yaml").write_text(RECIPE.replace("128", "32"))
-    for line in COMMANDS.splitlines():
-        program, *words = shlex.split(line)
-        assert program == "kdcompress"
-        words += ["--set", "strategy.epochs=1"] if words[0] == "distill" else []
-        given = [str(path) for word in words for path in (sorted(tmp_path.glob(word)) if "*" in word else [word])]
-        with pytest.raises(SystemExit, match="0"):
-            main(given)
+    pages.run(pages.commands("anomalib"), pages.settings("strategy.epochs=1"))
     results = [one.name for one in onnx.load("device/student.onnx").graph.output]
     assert results == ["score", "anomaly_map"]

@@ -7,20 +7,18 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from kdcompress.__main__ import main
+from tests import pages
 
-ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "device.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-(PYTHON,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-SHORTER = ("teacher.strategy.epochs=1", "strategy.steps.0.epochs=1", "strategy.steps.1.epochs=1", "control=false")
-
+ROOT = pages.DOCS.parent
+COMMANDS = pages.commands("device")
+(PYTHON,) = pages.blocks("device", "python")
+SHORTER = pages.settings(
+    "teacher.strategy.epochs=1", "strategy.steps.0.epochs=1", "strategy.steps.1.epochs=1", "control=false"
+)
 LOOSER = ("--min-spearman", "0.9", "--max-flipped", "0.2", "--max-auroc-lost", "0.1")
 
 
@@ -33,16 +31,7 @@ def test_its_commands_run_in_their_order(tmp_path, monkeypatch, capsys):
         *("distill", "export", "parity", "profile"),
         *("export", "parity", "export", "predict"),
     ]
-    for line in COMMANDS:
-        program, *words = shlex.split(line)
-        assert program == "kdcompress"
-        if words[0] == "distill":
-            words += [part for one in SHORTER for part in ("--set", one)]
-        elif "int8" in line:
-            words += LOOSER
-        found = [str(path) for word in words for path in (sorted(tmp_path.glob(word)) if "*" in word else [word])]
-        with pytest.raises(SystemExit, match="0"):
-            main(found)
+    pages.run(COMMANDS, lambda words: [*SHORTER(words), *(LOOSER if "int8" in " ".join(words) else ())])
     assert "passed" in capsys.readouterr().out
     assert (tmp_path / "delivery" / "kit" / "model_card.md").exists()
     assert (tmp_path / "scores.csv").read_text().splitlines()[1].startswith("images/x.png,,")

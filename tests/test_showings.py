@@ -1,16 +1,13 @@
 """The pages of what is shown on real data: their commands run as they stand there, on a slice, in short training."""
 
 import os
-import re
-import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from kdcompress.__main__ import main
+from tests import pages
 
-DOCS = Path(__file__).parent.parent / "docs"
 DATA = Path(os.environ.get("KDCOMPRESS_DATA", "data"))
 SHORTER = {
     "images": ("strategy.epochs=1", "teacher.architecture.patches=64", "data.size=32"),
@@ -29,7 +26,7 @@ def slice_of(source, target):
 
 
 @pytest.mark.parametrize("page", NEEDS)
-def test_its_commands_lead_to_a_report(page, tmp_path, monkeypatch, capsys):
+def test_its_commands_lead_to_a_report(page, tmp_path, monkeypatch):
     source = (DATA / NEEDS[page]).absolute()
     if not source.exists():
         pytest.skip(f"{NEEDS[page]} is not in KDCOMPRESS_DATA")
@@ -38,12 +35,5 @@ def test_its_commands_lead_to_a_report(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
     if page == "images":
         slice_of(source, tmp_path / "screw")
-    (commands,) = re.findall(r"```sh\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
-    for line in commands.splitlines():
-        program, *words = shlex.split(line)
-        assert program == "kdcompress"
-        if words[0] == "distill":
-            words += [part for one in SHORTER[page] for part in ("--set", one)]
-        with pytest.raises(SystemExit, match="0"):
-            main(words)
+    pages.run(pages.commands(page), pages.settings(*SHORTER[page]))
     assert "AUROC" in (tmp_path / "compared" / "report.md").read_text()
