@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from kdcompress.reporting import numbers
 from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes, draw, legend
 from kdcompress.reporting.html import page
+from kdcompress.reporting.labels import name_points
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis, uncounted
@@ -279,7 +280,7 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
     span = max(max(costs) / min(costs), 10.0)
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     aside = {"teacher": 1.0, "control": span**-0.015, "student": span**0.015}
-    ends = []
+    ends, named = [], []
     for group in found:
         for name, cost, spread in _marks(group):
             x, y = cost * aside[name], 100 * spread.mean
@@ -288,12 +289,11 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
             panel.plot([x, x], bar, color=COLOURS[name], linewidth=1.2, alpha=0.7)
             panel.plot([x], [y], MARKERS[name], color=COLOURS[name], markersize=6)
             if name == "student" and len(found) > 1:
-                panel.annotate(
-                    group.label, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
-                )
+                named.append((x, y, group.label))
     pad = max(0.15 * (max(ends) - min(ends)), 0.5)
     panel.set_ylim(max(0, min(ends) - pad), min(100.5, max(ends) + pad))
     panel.set_ylabel("mean AUROC, %")
+    name_points(panel, named)
     names = ("teacher", "control", "student")
     legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
 
