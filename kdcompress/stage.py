@@ -93,6 +93,13 @@ class Term:
     on: SideName = "student"
     inputs: Literal["normals", "both"] = "normals"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, Loss):
+            raise InputError(
+                f"term '{self.name}': its loss is a {type(self.loss).__name__}, not a Loss; make one of a function by "
+                "@kd.loss(outputs=..., shared=...), which says what it reads"
+            )
+
 
 def constant(progress: float) -> float:
     """Keep the learning rate."""

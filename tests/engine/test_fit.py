@@ -7,7 +7,7 @@ from torch import nn
 from kdcompress.engine.events import Diverged, EpochDone, Progress, StageDone, Started
 from kdcompress.engine.fit import fit
 from kdcompress.engine.plan import Plan
-from kdcompress.errors import KdcompressError
+from kdcompress.errors import InputError, KdcompressError
 from kdcompress.losses import LOSSES
 from kdcompress.stage import Loss, Projection, Term, cosine
 from tests.engine.nets import Memory, pair, run, same, samples, stage, term, update, weights
@@ -378,3 +378,8 @@ def test_a_gradient_of_another_memory_layout_moves_the_right_weights():
         run((stage(update(STUDENT, term("reconstruction"))),), one)
     for name, value in reference.detector.state_dict().items():
         torch.testing.assert_close(student.detector.state_dict()[name], value, msg=name)
+
+
+def test_a_function_that_was_not_made_a_loss_is_refused_by_name():
+    with pytest.raises(InputError, match=r"term 'plain': its loss is a function, not a Loss; .*@kd\.loss"):
+        Term("plain", lambda own, other: own.outputs["score"].mean())
