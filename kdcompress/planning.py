@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kdcompress import queries
+from kdcompress import queries, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.ensemble import Ensemble
 from kdcompress.bundle import Bundle, Manifest
@@ -16,9 +19,8 @@ from kdcompress.data.one_class import OneClassData
 from kdcompress.errors import InputError
 from kdcompress.product import built
 from kdcompress.profiling.counters import macs, params
-from kdcompress.recipe import PLACES, Recipe, Ref, Student, Teacher
+from kdcompress.recipe import PLACES, SIZES, Recipe, Ref, Student, Teacher
 from kdcompress.results import Target
-from kdcompress.signature import capped
 from kdcompress.stage import Stage, fed
 from kdcompress.strategies import STRATEGIES
 from kdcompress.students.width import solve
@@ -45,13 +47,17 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         InputError: where the student cannot have the wanted size, or the two sides do not fit.
     """
     raw = torch.empty((2, *data.input_shape), dtype=data.train.dtype, device="meta")
-    known = _teacher(recipe.teacher, data, raw) if recipe.teacher is not None and given is None else None
+    known = _teacher(recipe.teacher, data, raw, "teacher") if recipe.teacher is not None and given is None else None
     if given is not None:
         known = _meta(given.manifest.architecture, given.manifest.options, raw)
         known = known if given.pair.critic is not None else Pair(known.detector)
     own = _capped(recipe.student.name, recipe.student.options, data)
-    target = _size(recipe.student, own, raw, known)
-    options = {**own, "width": target.width}
+    with _named("student", recipe.student.name):
+        target = _size(recipe.student, own, raw, known)
+        options = {**own, "width": target.width}
+        pair = _meta(recipe.student.name, options, raw)
+        pair.detector.inherit(known.detector if known is not None else None)
+        student = interface(pair, raw)
     manifest = Manifest(
         recipe.student.name,
         options,
@@ -61,9 +67,6 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         digest=digest,
         critic=known is None,
     )
-    pair = _meta(recipe.student.name, options, raw)
-    pair.detector.inherit(known.detector if known is not None else None)
-    student = interface(pair, raw)
     taught, left_out = _stages(recipe.strategy, student, interface(known, raw) if known is not None else None)
     alone, _ = _stages(recipe.strategy, student, None)
     for stage in taught:
@@ -77,21 +80,41 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     return Planned(manifest, target, taught, alone, left_out)
 
 
-def _teacher(source: Teacher, data: OneClassData, raw: Tensor) -> Pair:
+def _teacher(source: Teacher, data: OneClassData, raw: Tensor, where: str) -> Pair:
     """Return a teacher that is to be trained, of the width that its own target asks for."""
     if source.ensemble is not None:
-        members = [_teacher(one, data, raw).detector for one in source.ensemble]
+        members = [
+            _teacher(one, data, raw, f"{where}.ensemble.{place}").detector for place, one in enumerate(source.ensemble)
+        ]
         with torch.device("meta"):
             return Pair(Ensemble(members))
     assert source.architecture is not None, "a resolved teacher has an architecture"
     own = Student(name=source.architecture.name, **source.architecture.options)
-    above = _teacher(source.teacher, data, raw) if source.teacher is not None else None
+    above = _teacher(source.teacher, data, raw, f"{where}.teacher") if source.teacher is not None else None
     options = _capped(own.name, own.options, data)
-    return _meta(own.name, {**options, "width": _size(own, options, raw, above).width}, raw)
+    with _named(f"{where}.{source.source_key}", own.name):
+        pair = _meta(own.name, {**options, "width": _size(own, options, raw, above).width}, raw)
+        interface(pair, raw)  # so that what its outputs lack is said of it, and not of whom it teaches
+        pair.detector.check_files()
+    return pair
+
+
+@contextmanager
+def _named(where: str, architecture: str) -> Iterator[None]:
+    """Say of an error which side it is about: as a key, where it begins with an option of that architecture."""
+    try:
+        yield
+    except InputError as error:
+        if type(error) is not InputError:
+            raise
+        known = {*SIZES, *(option.name for option in signature.options(ARCHITECTURES[architecture]))}
+        begins = re.match(r"[a-z_]+(?=[:.])", str(error))
+        joint = "." if begins is not None and begins.group() in known else ": "
+        raise InputError(f"{where}{joint}{error}") from error
 
 
 def _capped(architecture: str, options: dict[str, Any], data: OneClassData) -> dict[str, Any]:
-    return capped(ARCHITECTURES[architecture], options, len(data.train))
+    return signature.capped(ARCHITECTURES[architecture], options, len(data.train))
 
 
 def _size(student: Student, options: dict[str, Any], raw: Tensor, teacher: Pair | None) -> Target:
@@ -109,9 +132,7 @@ def _size(student: Student, options: dict[str, Any], raw: Tensor, teacher: Pair 
         assert teacher is not None, "a resolved recipe has a teacher where it has a ratio"
         reference = _macs(teacher, raw)
         if reference == 0:
-            raise InputError(
-                "student.macs_ratio: the teacher has no multiply-accumulates (allowed: width, macs, params)"
-            )
+            raise InputError("macs_ratio: the teacher has no multiply-accumulates (allowed: width, macs, params)")
     return solve(cost, metric, asked, reference)
 
 

@@ -117,6 +117,10 @@ def capped(build: Callable[..., Any], options: Mapping[str, Any], normals: int) 
     return {name: min(value, normals) if name in held else value for name, value in options.items()}
 
 
+_KEYS = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
+"""Problems of which keys there are."""
+
+
 def problems(
     error: pydantic.ValidationError, where: str, given: object, allowed: Mapping[str, list[str]] | None = None
 ) -> list[str]:
@@ -137,8 +141,16 @@ def problems(
         # A list whose items are wrong is also too short; a mapping with a wrong value is also no number.
         if deeper and (one["type"] == "too_short" or in_union):
             continue
+        text = _text(one, path, allowed or {})
+        if one["type"] in _KEYS and (names := (allowed or {}).get(_place(path[:-1]))):
+            beside = [(other[-1], each) for other, each in placed if other[:-1] == path[:-1]]
+            # Of several forms none fits: a key that one of them lacks, or does not know, is no mistake by itself.
+            if len({each["loc"][:-1] for _, each in beside}) > 1 and (path[-1] in names or one["type"] == "missing"):
+                if any(key not in names or each["type"] not in _KEYS for key, each in beside):
+                    continue
+                path, text = path[:-1], f"give one of {', '.join(names)}"
         texts = found.setdefault(path, [])
-        if (text := _text(one, path, allowed or {})) not in texts:
+        if text not in texts:
             texts.append(text)
     return [f"{'.'.join(path) or 'recipe'}: {_joined(texts)}" for path, texts in found.items()]
 
@@ -160,7 +172,7 @@ def _parts(one: Any, given: object) -> list[str]:  # noqa: ANN401
 def _text(one: Any, path: tuple[str, ...], allowed: Mapping[str, list[str]]) -> str:  # noqa: ANN401
     """Say what is wrong in words for a reader of recipes, who knows of no classes."""
     kind, given = one["type"], one.get("input")
-    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+    if kind in _KEYS - {"missing"}:
         key, names = path[-1], allowed.get(_place(path[:-1]), [])
         return f"unknown key '{key}'{near(key, names)}" + (f" (allowed: {', '.join(names)})" if names else "")
     if kind == "missing":

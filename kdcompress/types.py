@@ -54,6 +54,12 @@ class Detector(nn.Module):
         Called once, before anything is trained; a detector that takes nothing from data does nothing.
         """
 
+    def check_files(self) -> None:
+        """Check the files that `adapt` will read: their names and shapes have to be the network's.
+
+        Called while a run is planned, with weights on the meta device; a detector that reads no file does nothing.
+        """
+
     def inherit(self, teacher: Detector | None) -> None:
         """Take first weights from a trained teacher, if there is one; most detectors take none and do nothing.
 

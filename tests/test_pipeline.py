@@ -494,6 +494,26 @@ def test_a_score_that_no_stage_fits_is_told(strategy, score):
     )
 
 
+TOO_DEEP = {"name": "transform_net", "depth": 6}
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"student": TOO_DEEP}, r"^student: transform_net: depth 6 is too much"),
+        ({"student": {"name": "ede_gan", "macs_ratio": 1e9}}, r"^student\.macs_ratio: 1000000000 cannot be reached"),
+        (
+            {"teacher": {"architecture": TOO_DEEP, "strategy": {"name": "logits"}}, "strategy": {"name": "response"}},
+            r"^teacher\.architecture: transform_net: depth 6 is too much",
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_side_says_which_it_is(sections, said):
+    recipe, _ = resolve_written(tiny(**sections), "r")
+    with pytest.raises(InputError, match=said):
+        plan(recipe, "", load_data(Ref(**TINY["data"])), None)
+
+
 FAMILIES = ["ede_gan", "conv_ae"]
 
 

@@ -50,6 +50,20 @@ def build(
     """
 
 
+@dataclass(frozen=True)
+class Pair:
+    pair: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Single:
+    single: str
+
+
+def formed(*, of: str | Pair | Single = "a") -> None:
+    pass
+
+
 def needy(*, size: int) -> None:
     pass
 
@@ -120,6 +134,19 @@ def test_an_unknown_key_lists_what_there_is():
 
 def test_what_is_missing_is_named():
     assert problems({}, needy) == ["thing.size: missing"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pair": ["a", "b"], "single": "c"}, "thing.of: give one of pair, single"),
+        ({}, "thing.of: give one of pair, single"),
+        ({"singel": "c"}, "thing.of.singel: unknown key 'singel'; did you mean 'single'? (allowed: pair, single)"),
+        ({"single": 3}, "thing.of.single: input should be a valid string, not 3"),
+    ],
+)
+def test_of_several_forms_one_is_asked_for(given, said):
+    assert problems({"of": given}, formed) == [said]
 
 
 def test_every_problem_is_named_once():

@@ -14,6 +14,7 @@ from kdcompress.architectures.modules import MODULES
 from kdcompress.architectures.pretrained import Checkpoint
 from kdcompress.architectures.scoring import Preparation, Reconstruction, Score, named, offered, scored
 from kdcompress.errors import InputError, unknown
+from kdcompress.pinned import pinned
 from kdcompress.types import Detector, Outputs, Pair
 
 
@@ -47,6 +48,12 @@ class Wrapped(Detector):
         """Read the network's weights; a bundle has them, so only what is trained needs their file."""
         if self.checkpoint is not None:
             pretrained.fill_whole(self.network, self.checkpoint)
+
+    def check_files(self) -> None:
+        """Check that the file of the network's weights holds these."""
+        # A bundle that was loaded knows the file's hash alone, and needs it no more.
+        if self.checkpoint is not None and pinned(self.checkpoint).file is not None:
+            pretrained.fitting(self.network, self.checkpoint)
 
     def inherit(self, teacher: Detector | None) -> None:
         """Take first weights from the teacher, where the network is one that does."""
@@ -100,13 +107,24 @@ def made(of: str, width: float, option: str) -> nn.Module:
     if of not in MODULES:
         raise InputError(f"of: {unknown('module', of, MODULES)}; register it in a plug-in and give that with --plugin")
     build = MODULES[of]
-    takes = "width" in inspect.signature(build).parameters
+    parameters = inspect.signature(build).parameters
+    takes = "width" in parameters
+    if needed := [one.name for one in parameters.values() if _needed(one) and one.name != "width"]:
+        raise InputError(
+            f"of: the function of module '{of}' needs {', '.join(needed)} (allowed: no argument but width; give the "
+            "others defaults, or register a function for each network)"
+        )
     if not takes and width != 1:
-        raise InputError(f"{option}: the function of module '{of}' takes none (allowed: 1)")
+        raise InputError(f"{option}: the function of module '{of}' takes no width, so it has one size (allowed: 1)")
     network = build(width=width) if takes else build()
     if not isinstance(network, nn.Module):
         raise InputError(f"of: module '{of}' is a function that returned {type(network).__name__}, not a torch module")
     return network
+
+
+def _needed(parameter: inspect.Parameter) -> bool:
+    gathered = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return parameter.default is inspect.Parameter.empty and not gathered
 
 
 @ARCHITECTURES.register("module")

@@ -20,6 +20,12 @@ _PUBLISHED = "torchvision:"
 _UNUSED = "num_batches_tracked"
 """The end of the names of what only training reads, and old files lack."""
 
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+_SAVED = (b"PK", b"\x80")
+"""How files of torch.save begin, new and old."""
+_PARALLEL = "module."
+"""What torch.nn.DataParallel puts before each name."""
+
 
 def _named(given: str | Pinned | None) -> str | Pinned | None:
     """Return published weights by their name, and a file with its hash."""
@@ -55,7 +61,7 @@ def fill(part: nn.Module, network: str, weights: str | Pinned) -> None:
     Raises:
         InputError: where they cannot be had or are not those of this network.
     """
-    found, where = _published_state(network, weights) if isinstance(weights, str) else _state(weights)
+    found, where = _published_state(network, weights) if isinstance(weights, str) else _state(weights, "weights")
     own = part.state_dict()
     wanted = {name: tuple(value.shape) for name, value in own.items() if not name.endswith(_UNUSED)}
     if said := _unfit(wanted, network, found):
@@ -69,13 +75,24 @@ def fill_whole(network: nn.Module, checkpoint: str | Pinned) -> None:
     """Read a whole network's weights from a file.
 
     Raises:
+        InputError: as `fitting`.
+    """
+    network.load_state_dict(dict(fitting(network, checkpoint)))
+
+
+def fitting(network: nn.Module, checkpoint: str | Pinned) -> Mapping[str, Tensor]:
+    """Return a whole network's weights in a file.
+
+    Raises:
         InputError: where the file cannot be read, or names and shapes in it are not the network's.
     """
-    found, where = _state(pinned(checkpoint))
+    found, where = _state(pinned(checkpoint), "checkpoint")
     own = network.state_dict()
     if said := _differences({name: tuple(value.shape) for name, value in own.items()}, own, found):
-        raise InputError(f"checkpoint: {where} does not fit the network: {said}")
-    network.load_state_dict(dict(found))
+        wrapped = {_PARALLEL + name for name in own} == set(found)
+        hint = "; a DataParallel wrote it: save the state dict of its .module" if wrapped else ""
+        raise InputError(f"checkpoint: {where} does not fit the network: {said}{hint}")
+    return found
 
 
 def _unfit(wanted: Mapping[str, tuple[int, ...]], network: str, found: Mapping[str, Tensor]) -> str:
@@ -102,30 +119,38 @@ def _differences(wanted: Mapping[str, tuple[int, ...]], known: Collection[str], 
     return "; ".join(said)
 
 
-def _state(weights: Pinned) -> tuple[Mapping[str, Tensor], str]:
+def _state(weights: Pinned, key: str) -> tuple[Mapping[str, Tensor], str]:
     """Return a file's tensors by name, and what to call it; nothing in it is run."""
     try:
         content = weights.read()
     except InputError as error:
-        raise InputError(f"weights: {error}") from error
+        raise InputError(f"{key}: {error}") from error
     where = str(weights.file)
     if where.endswith(".safetensors"):
         try:
             return safetensors.torch.load(content), where
         except safetensors.SafetensorError as error:
-            raise InputError(f"weights: {where}: not a safetensors file, or a damaged one: {error}") from error
+            raise InputError(f"{key}: {where}: not a safetensors file, or a damaged one: {error}") from error
     try:
         found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
+    except _UNREADABLE as error:
+        # torch's own words advise to let the file run code.
+        unsafe = isinstance(error, pickle.UnpicklingError) and content.startswith(_SAVED)
+        said = (
+            "holds more than tensors, such as a whole model, and could run code: where you trust it, load it and save "
+            "its state dict, torch.save(model.state_dict(), FILE)"
+            if unsafe
+            else "not a file of tensors, or a damaged one"
+        )
         raise InputError(
-            f"weights: {where}: not a file of tensors alone: {reason} (allowed: .safetensors, or a state dict that "
-            "torch.save wrote)"
+            f"{key}: {where}: {said} (allowed: .safetensors, or a state dict that torch.save wrote)"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
-        inner = [key for key, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
+        inner = [name for name, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
         hint = f" (there are mappings under {', '.join(map(str, inner))}: save one of them by itself)" if inner else ""
-        raise InputError(f"weights: {where}: no state dict: not a mapping of names to tensors{hint}")
+        raise InputError(f"{key}: {where}: no state dict: not a mapping of names to tensors{hint}")
+    if other := [name for name in found if not isinstance(name, str)]:
+        raise InputError(f"{key}: {where}: no state dict: {other[0]!r} is no name of a tensor")
     return found, where
 
 

@@ -103,6 +103,23 @@ def cells(frame: pd.DataFrame, path: Path, name: str, option: str) -> Any:  # no
     return frame[name]
 
 
+def words(frame: pd.DataFrame, path: Path, name: str, option: str) -> list[Any]:
+    """Return a column of words as they stand there: of a CSV file pandas takes some for gaps, such as None or null.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    import pandas as pd
+
+    column = cells(frame, path, name, option)
+    gaps = column.isna()
+    if path.suffix.lower() == ".csv" and gaps.any():
+        place = list(frame.columns).index(name)
+        text = pd.read_csv(path, usecols=[place], dtype=str, keep_default_na=False, encoding="utf-8-sig").iloc[:, 0]
+        column = column.astype(object).where(~gaps, text)
+    return list(column)
+
+
 def unlabelled(frame: pd.DataFrame, path: Path, besides: Collection[str | None]) -> None:
     """Refuse to take for a value what is a label by its name: a detector would learn from anomalies, and from that.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kdcompress.data import DATASETS
-from kdcompress.data.frame import cells, read_frame
+from kdcompress.data.frame import read_frame, words
 from kdcompress.data.images import OnBadImage, Side
 from kdcompress.data.labels import Label, marked
 from kdcompress.data.listing import Listing, one_class
@@ -51,15 +51,15 @@ def manifest(
     file = Path(path).expanduser()
     frame = read_frame(file, (".csv",))
     _spelled(list(frame.columns), file)
-    files = [file.parent / str(one).strip() for one in cells(frame, file, "path", "the images' column").tolist()]
+    files = [file.parent / str(one).strip() for one in words(frame, file, "path", "the images' column")]
     _distinct(files, file)
     labels, split, where = [0] * len(files), None, f"{file}"
     if "label" in frame.columns:
         where = f"{file}: column 'label'"
-        labels = marked(frame["label"].tolist(), normal, anomaly, where).tolist()
+        labels = marked(words(frame, file, "label", "data.label"), normal, anomaly, where).tolist()
     if "split" in frame.columns:
         where = f"{file}: column 'split'"
-        split = [str(one).strip() for one in frame["split"].tolist()]
+        split = [str(one).strip() for one in words(frame, file, "split", "data.split")]
     return one_class(
         "manifest",
         where,
@@ -91,6 +91,8 @@ def _distinct(files: list[Path], where: Path) -> None:
     """
     rows: dict[Path, int] = {}
     for row, one in enumerate(files, 1):
+        if one == where.parent:
+            raise DataError(f"{where}: column 'path', row {row}: empty")
         if not one.is_file():
             beside = [other.name for other in one.parent.iterdir()] if one.parent.is_dir() else []
             raise DataError(f"{where}: column 'path', row {row}: {one} is not there{near(one.name, beside)}")

@@ -35,9 +35,10 @@ def read_npz(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         raise DataError(f"{path}: not an NPZ file of plain arrays, or a damaged one: {error}") from error
     if "X" not in found:
         raise DataError(f"{path}: X: missing{near('X', names)} (the arrays in it: {', '.join(names) or 'none'})")
-    rows, labels = found["X"], found.get("y", np.zeros(len(found["X"]), np.int64))
+    rows = found["X"]
     if rows.ndim != 2 or rows.dtype.kind not in "biuf" or 0 in rows.shape:
         raise DataError(f"{path}: X: expected numbers [N, D], found {rows.dtype} {list(rows.shape)}")
+    labels = found.get("y", np.zeros(len(rows), np.int64))
     if labels.shape != (len(rows),) or not np.isin(labels, (0, 1)).all():
         shown = ", ".join(map(str, np.unique(labels)[:_SHOWN]))
         raise DataError(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kdcompress.data import DATASETS
 from kdcompress.data.clock import Gaps, pieces, read_intervals, times, within
-from kdcompress.data.frame import cells, numbers, read_frame, unlabelled, varying
+from kdcompress.data.frame import cells, numbers, read_frame, unlabelled, varying, words
 from kdcompress.data.labels import marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share
@@ -96,7 +96,7 @@ def read_points(
     varying(values, names, path, "name the others in data.columns")
     labels = np.zeros(len(when), np.int64)
     if label is not None:
-        labels = marked(cells(frame, path, label, "data.label").tolist(), 0, 1, f"{path}: column '{label}'")
+        labels = marked(words(frame, path, label, "data.label"), 0, 1, f"{path}: column '{label}'")
     elif intervals is not None:
         found = read_intervals(intervals, path, dated=when.dtype.kind == "i")
         labels = within(when, found, intervals)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from kdcompress.data import DATASETS
-from kdcompress.data.frame import ENDINGS, cells, numbers, read_frame, unlabelled, varying
+from kdcompress.data.frame import ENDINGS, cells, numbers, read_frame, unlabelled, varying, words
 from kdcompress.data.labels import Label, marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.rows import Missing, Rows, arrays, one_class
@@ -80,7 +80,9 @@ def table(
 def _rounded(values: np.ndarray) -> Iterator[tuple[int, str]]:
     """Return the columns whose numbers are too close to each other for float32, and what becomes of them."""
     for column in range(values.shape[1]):
-        whole, kept = (len(np.unique(one)) for one in (values[:, column], values[:, column].astype(np.float32)))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused later, with its place
+            narrow = values[:, column].astype(np.float32)
+        whole, kept = (len(np.unique(one)) for one in (values[:, column], narrow))
         if 2 * kept < whole:
             yield column, f"has {whole} different numbers, {kept} in float32: take an offset from it, or leave it out"
 
@@ -98,9 +100,9 @@ def _named(
     labels, parts = np.zeros(len(frame), np.int64), None
     where = f"{path}: column '{label}'" if label is not None else f"{path}"
     if label is not None:
-        labels = marked(cells(frame, path, label, "data.label").tolist(), normal, anomaly, where)
+        labels = marked(words(frame, path, label, "data.label"), normal, anomaly, where)
     if split is not None:
-        parts = [str(one).strip() for one in cells(frame, path, split, "data.split").tolist()]
+        parts = [str(one).strip() for one in words(frame, path, split, "data.split")]
         where = f"{path}: column '{split}'"
     taken = {label, split, *without}
     for name in without:

@@ -29,7 +29,7 @@ def solve(cost: Callable[[float], int], metric: str, asked: float, reference: in
         # Rounded towards what can be reached, and written so that it can be pasted.
         limit = f"at least {narrowest}" if reference is None else f"at most {_floor(reference / narrowest)}"
         raise InputError(
-            f"student.{metric}: {_floor(asked)} cannot be reached with this architecture (allowed: {limit}, "
+            f"{metric}: {_floor(asked)} cannot be reached with this architecture (allowed: {limit}, "
             "the narrowest student); other options of the architecture, e.g. latent, may allow more"
         )
     low, high = _NARROWEST, 1.0

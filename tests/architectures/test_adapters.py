@@ -38,8 +38,9 @@ def own():
     MODULES.register("own net")(lambda width=1.0: Net(max(1, round(4 * width))))
     MODULES.register("fixed net")(Net)
     MODULES.register("no net")(lambda: 3)
+    MODULES.register("needy net")(lambda size: Net(size))
     yield
-    for name in ("own net", "fixed net", "no net"):
+    for name in ("own net", "fixed net", "no net", "needy net"):
         MODULES._forget(name)
 
 
@@ -134,19 +135,45 @@ class TestModule:
         with pytest.raises(InputError, match="there are mappings under state_dict"):
             detector.adapt([])
 
-    def test_a_pickle_that_would_run_code_is_refused(self, own, tmp_path):
-        torch.save(Net(), tmp_path / "mine.pt")
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_a_pickle_that_would_run_code_is_refused_with_how_to_convert_it(self, own, tmp_path, zipped):
+        torch.save(Net(), tmp_path / "mine.pt", _use_new_zipfile_serialization=zipped)
         detector = build("module", (1, 8, 8), of="own net", checkpoint=str(tmp_path / "mine.pt")).detector
-        with pytest.raises(InputError, match="not a file of tensors alone"):
+        with pytest.raises(
+            InputError, match=r"could run code: .* torch\.save\(model\.state_dict\(\), FILE\)"
+        ) as caught:
             detector.adapt([])
+        assert "weights_only" not in str(caught.value)
+
+    @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x0a\x12\x07pytorch"])
+    def test_what_is_no_checkpoint_is_told_from_one_that_is_unsafe(self, own, tmp_path, content):
+        (tmp_path / "mine.pt").write_bytes(content)
+        detector = build("module", (1, 8, 8), of="own net", checkpoint=str(tmp_path / "mine.pt")).detector
+        with pytest.raises(InputError, match=r"^checkpoint: .*mine\.pt: not a file of tensors, or a damaged one"):
+            detector.adapt([])
+
+    @pytest.mark.parametrize(
+        ("state", "said"),
+        [
+            ({1: torch.ones(1)}, "no state dict: 1 is no name of a tensor"),
+            ({f"module.{name}": one for name, one in Net().state_dict().items()}, "a DataParallel wrote it: .*module"),
+        ],
+    )
+    def test_names_that_are_not_the_networks_are_said_before_anything_is_trained(self, own, tmp_path, state, said):
+        torch.save(state, tmp_path / "mine.pt")
+        with torch.device("meta"):
+            detector = build("module", (1, 8, 8), of="own net", checkpoint=str(tmp_path / "mine.pt")).detector
+        with pytest.raises(InputError, match=said):
+            detector.check_files()
 
     @pytest.mark.parametrize(
         ("options", "said"),
         [
             ({"of": "own nets"}, "unknown module 'own nets'; did you mean 'own net'"),
             ({"of": "own net", "taps": ["iner"]}, "unknown inner module 'iner'; did you mean 'inner'"),
-            ({"of": "fixed net", "width": 0.5}, "takes none"),
+            ({"of": "fixed net", "width": 0.5}, "takes no width"),
             ({"of": "no net"}, "a function that returned int"),
+            ({"of": "needy net"}, "of: the function of module 'needy net' needs size"),
         ],
     )
     def test_what_is_wrong_is_said(self, own, options, said):

@@ -198,8 +198,8 @@ class Runs:
     ("name", "content", "said"),
     [
         ("w.safetensors", b"nothing", "not a safetensors file, or a damaged one"),
-        ("w.pth", b"nothing", "not a file of tensors alone"),
-        ("w.pth", pickle.dumps(Runs(), protocol=2), "not a file of tensors alone"),
+        ("w.pth", b"nothing", "not a file of tensors, or a damaged one"),
+        ("w.pth", pickle.dumps(Runs(), protocol=2), "holds more than tensors"),
     ],
 )
 def test_what_is_no_file_of_tensors_is_refused(tmp_path, name, content, said, capsys):

@@ -83,6 +83,8 @@ def test_the_place_is_no_part_of_the_digest(file, tmp_path_factory):
     [
         (["images/0/0.pgn"], "path", r"column 'path', row 1: .*0\.pgn is not there; did you mean '0\.png'"),
         ([path_of(1), "images/2/../1/1.png"], "path", r"row 2: .* is named in row 1 already"),
+        ([f"{path_of(1)},0", ",0"], "path,label", "column 'path', row 2: empty"),
+        ([f"{path_of(1)},train", f"{path_of(2)},"], "path,split", "column 'split': row 2: ''"),
         ([path_of(1)], "file", "no column 'path'"),
         ([f"{path_of(1)},0"], "path,Label", "column 'Label' is to be named 'label'"),
         ([f"{path_of(1)},train"], "path,splits", "column 'splits' is to be named 'split'"),

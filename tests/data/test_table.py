@@ -74,6 +74,7 @@ def test_bytes_do_not_wrap_around(tmp_path):
         ({"y": np.zeros(3)}, r"X: missing.*arrays in it: y"),
         ({"x": np.zeros((3, 2))}, "X: missing; did you mean 'x'"),
         ({"X": np.zeros(3)}, r"X: expected numbers \[N, D\], found float64 \[3\]"),
+        ({"X": 3.0}, r"X: expected numbers \[N, D\], found float64 \[\]"),
         ({"X": np.array([["a"]])}, "X: expected numbers"),
         ({"X": np.zeros((4, 2)), "y": np.array([-1, 1, 1, 1])}, r"y: expected 0 \(normal\) or 1 \(anomaly\)"),
         ({"X": np.zeros((4, 2)), "y": np.zeros(3)}, r"y: expected .* for each of 4 rows, found \[3\]"),
@@ -318,3 +319,18 @@ def test_numbers_that_float32_cannot_tell_apart_are_said(tmp_path):
     (note,) = DATASETS["table"](path=str(tmp_path / "it.csv")).notes
     assert "column 'when' has 60 different numbers, " in note
     assert "in float32" in note
+
+
+def test_words_that_pandas_takes_for_gaps_are_labels(tmp_path):
+    kinds = ["None", "null"] + ["None"] * 18
+    lines = ["a,kind,part", *(f"{row},{kind},train" if row else f"{row},{kind},test" for row, kind in enumerate(kinds))]
+    (tmp_path / "it.csv").write_text("\n".join(lines) + "\n")
+    data = build(str(tmp_path / "it.csv"), label="kind", normal="None", anomaly="null", columns=["a"])
+    assert data.test[data.labels == 1].tolist() == [[1.0]]
+    assert len(data.train) + len(data.validation) + len(data.test) == 20
+
+
+def test_numbers_stay_labels_beside_a_gap(tmp_path):
+    (tmp_path / "it.csv").write_text("a,y\n1,0.0\n2,1.0\n3,\n")
+    with pytest.raises(DataError, match=r"row 3 has no value, .* the values there: 0 \(1\), 1 \(1\), empty \(1\)"):
+        build(str(tmp_path / "it.csv"), label="y")
