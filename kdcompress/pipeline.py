@@ -93,6 +93,8 @@ def run(
             observe("data", Noted(data.notes))
         if planned.left_out:
             observe("student", LeftOut(planned.left_out))
+        if planned.notes:
+            observe("student", Noted(planned.notes))
         course = Course(recipe, rundir, place, data.train, observe)
         teacher, known = (given, {}) if given is not None else _trained_teacher(course, root, device)
         if teacher is not None and (said := vetted(teacher.detector, data.train, data.validation, place)):

@@ -29,13 +29,14 @@ from kdcompress.types import Interface, Pair, Scorer, interface
 
 @dataclass(frozen=True)
 class Planned:
-    """The student, the stages of its training and of its control's, and the terms that the pair cannot feed."""
+    """The student, the stages of its training and of its control's, the terms that the pair cannot feed, and notes."""
 
     manifest: Manifest
     target: Target
     taught: tuple[Stage, ...]
     alone: tuple[Stage, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) -> Planned:
@@ -77,7 +78,7 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         assert recipe.strategy is not None, "a resolved recipe has a strategy"
         what = f"score '{options['score']}'" if "score" in options else "score"
         left_out += (f"the student's {what} needs a stage that fits it, and '{recipe.strategy.name}' has none",)
-    return Planned(manifest, target, taught, alone, left_out)
+    return Planned(manifest, target, taught, alone, left_out, _notes(recipe.teacher if given is None else None))
 
 
 def _teacher(source: Teacher, data: OneClassData, raw: Tensor, where: str) -> Pair:
@@ -97,6 +98,14 @@ def _teacher(source: Teacher, data: OneClassData, raw: Tensor, where: str) -> Pa
         interface(pair, raw)  # so that what its outputs lack is said of it, and not of whom it teaches
         pair.detector.check_files()
     return pair
+
+
+def _notes(source: Teacher | None) -> tuple[str, ...]:
+    """Say where a network is taken for trained whose weights nobody named."""
+    adapted = source.architecture if source is not None and source.source_key == "adapter" else None
+    if adapted is None or adapted.name != "module" or adapted.options.get("checkpoint") is not None:
+        return ()
+    return ("the teacher has no checkpoint: its weights are random, unless its function loads some itself",)
 
 
 @contextmanager

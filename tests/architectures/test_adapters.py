@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kdcompress import bundle, signature
+from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.module import Wrapped
 from kdcompress.architectures.modules import MODULES
@@ -15,7 +16,8 @@ from kdcompress.architectures.scoring import Distance, Preparation, Reconstructi
 from kdcompress.bundle import Manifest
 from kdcompress.errors import InputError, ScoreError
 from kdcompress.evaluation import score
-from kdcompress.planning import _meta
+from kdcompress.pipeline import load_data, resolve_written
+from kdcompress.planning import _meta, plan
 from kdcompress.profiling.profile import profile
 
 IMAGES = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -179,6 +181,18 @@ class TestModule:
     def test_what_is_wrong_is_said(self, own, options, said):
         with pytest.raises(InputError, match=said):
             build("module", (1, 8, 8), **options)
+
+    def test_a_forgotten_checkpoint_is_told(self, own):
+        sections = {
+            "name": "r",
+            "data": {"name": "digits", "normal_class": 0},
+            "teacher": {"adapter": {"name": "module", "of": "own net", "score": {"reconstruction": "output"}}},
+            "student": {"name": "conv_ae"},
+            "strategy": {"name": "response"},
+        }
+        given, _ = resolve_written(recipes.parse(sections, "r"), "r")
+        (said,) = plan(given, "", load_data(given.data), None).notes
+        assert said.startswith("the teacher has no checkpoint")
 
     def test_an_output_that_is_not_there_is_said_with_those_that_are(self, own):
         detector = build("module", (1, 8, 8), of="own net", score="outputs").detector
