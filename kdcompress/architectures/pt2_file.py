@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +26,12 @@ class Pt2Model(FileModel):
     def __init__(self, file: Sized, score: Score, preparation: Preparation) -> None:
         super().__init__(file, score, preparation)
         self.program: Any = None
+        self.compute: Callable[[torch.Tensor], Any] | None = None
         self.known: list[tuple[str, Shape]] = []
 
     def share(self, twin: Pt2Model) -> None:
-        """Hand on the program and what is known of its results."""
-        twin.program, twin.known = self.program, self.known
+        """Hand on the program, what computes it, and what is known of its results."""
+        twin.program, twin.compute, twin.known = self.program, self.compute, self.known
 
     def results(self) -> list[tuple[str, Shape]]:
         """Return names and shapes of the results of floating type, as a sample of zeros gives them."""
@@ -50,10 +52,10 @@ class Pt2Model(FileModel):
         return [found[name].numpy() for name, _ in self.results()]
 
     def _run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        node = self._placeholder()
+        node, compute = self._placeholder(), self._computing()
         try:
             with torch.device("cpu"), torch.inference_mode():
-                found = named(self._program().module(check_guards=False)(x.to(node.dtype)))
+                found = named(compute(x.to(node.dtype)))
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise InputError(f"{self.where}: torch cannot run it: {reason}") from error
@@ -78,6 +80,14 @@ class Pt2Model(FileModel):
                 said = str(error).strip().splitlines() or [type(error).__name__]
                 raise InputError(f"{self.where}: torch {torch.__version__} cannot load it: {said[0]}") from error
         return self.program
+
+    def _computing(self) -> Callable[[torch.Tensor], Any]:
+        """Return the program's module, made once: it takes longer than a batch of a small network."""
+        if self.compute is None:
+            with torch.device("cpu"):
+                # As a bound method: a module that is an attribute would be a part of this one, and so of its bundle.
+                self.compute = self._program().module(check_guards=False).__call__
+        return self.compute
 
     def _placeholder(self) -> Any:  # noqa: ANN401
         program = self._program()

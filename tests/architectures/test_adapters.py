@@ -400,6 +400,22 @@ class TestPt2:
         measured = profile(pair.detector, IMAGES[:1])
         assert any("foreign" in name for count in measured.counters.values() for name in count.uncounted)
 
+    def test_its_module_is_made_once_also_for_copies_and_is_no_part_of_the_bundle(self, file, monkeypatch):
+        made, module = [], torch.export.ExportedProgram.module
+        monkeypatch.setattr(
+            torch.export.ExportedProgram,
+            "module",
+            lambda *given, **options: made.append(1) or module(*given, **options),
+        )
+        pair = build("pt2", (1, 8, 8), file=str(file[1]), score={"reconstruction": "output"})
+        pair.detector.adapt([])
+        expected = score(pair.detector, IMAGES).tolist()
+        for twin in (pair.detector, copy.deepcopy(pair.detector), copy.deepcopy(pair.detector).to("cpu")):
+            assert score(twin, IMAGES).tolist() == expected
+        assert len(made) == 1
+        assert set(pair.detector.state_dict()) == {"content"}
+        assert not list(pair.detector.parameters())
+
     def test_what_is_wrong_with_a_file_is_said(self, file, tmp_path):
         (tmp_path / "no.pt2").write_bytes(b"nothing")
         with pytest.raises(InputError, match=r"no\.pt2: not a file of torch\.export"):
