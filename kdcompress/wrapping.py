@@ -100,16 +100,16 @@ def wrap(
         raise InputError(
             f"wrap: input_shape: expected the sides of a sample, e.g. (1, 28, 28), not {input_shape!r:.80}"
         )
-    shape = tuple(input_shape)
+    shape, places = tuple(input_shape), _taps(taps)
     if isinstance(module_or_callable, nn.Module):
         detector: Detector = Wrapped(
-            copy.deepcopy(module_or_callable).eval(),
+            _copied(module_or_callable).eval(),
             score=_how(score),
-            taps=tapped(taps),
+            taps=places,
             preparation=preprocess or Preparation(),
         )
     elif callable(module_or_callable):
-        if taps or preprocess is not None:
+        if places or preprocess is not None:
             raise InputError("wrap: a function of arrays has no taps and prepares its input itself")
         if score is not None and not callable(score):
             raise InputError(
@@ -131,7 +131,7 @@ def wrap(
         ) from error
     if found.shape != (_PROBES,):
         raise InputError(f"wrap: {list(found.shape)} scores for {_PROBES} samples of shape {shape}")
-    name = f"wrapped-{_identity(module_or_callable, score, (shape, tapped(taps)), preprocess, found)}"
+    name = f"wrapped-{_identity(module_or_callable, score, (shape, places), preprocess, found)}"
     teacher = Teacher(name, shape, detector)
     if name not in ARCHITECTURES:
         ARCHITECTURES.register(name, f"A wrapped {type(module_or_callable).__name__}.")(_builder(teacher))
@@ -141,20 +141,55 @@ def wrap(
 def _how(score: Any) -> Score | Callable[[Tensor, Outputs], Tensor]:  # noqa: ANN401
     if score is None:
         return "output"
+    if isinstance(score, Distance | Reconstruction):
+        score = vars(score)
     if isinstance(score, Mapping):
-        kinds: dict[str, Callable[[Any], Score]] = {
-            "distance": lambda pair: Distance(tuple(pair)),
-            "reconstruction": Reconstruction,
-        }
-        if len(score) != 1 or next(iter(score)) not in kinds:
-            raise InputError(f"wrap: score: one of {', '.join(kinds)} is expected, not {', '.join(map(str, score))}")
-        kind, of = next(iter(score.items()))
-        return kinds[kind](of)
-    if isinstance(score, str | Distance | Reconstruction):
+        if list(score) == ["distance"]:
+            if not _are_names(pair := score["distance"]) or len(pair) != 2:
+                raise InputError(f"wrap: score: distance: expected the names of two outputs, not {pair!r:.80}")
+            return Distance((pair[0], pair[1]))
+        if list(score) == ["reconstruction"]:
+            if not isinstance(one := score["reconstruction"], str):
+                raise InputError(f"wrap: score: reconstruction: expected the name of an output, not {one!r:.80}")
+            return Reconstruction(one)
+        given = ", ".join(map(str, score)) or "none"
+        raise InputError(f"wrap: score: one of distance, reconstruction is expected, not {given}")
+    if isinstance(score, str):
         return score
     if callable(score):
         return lambda x, outputs: score(x, outputs)
     raise InputError(f"wrap: score: expected an output's name, a mapping or a function, not {score!r:.80}")
+
+
+def _taps(taps: Any) -> dict[str, str]:  # noqa: ANN401
+    if isinstance(taps, Mapping) and _are_names([*taps, *taps.values()]) or _are_names(taps):
+        return tapped(taps)
+    raise InputError(
+        "wrap: taps: expected dotted names of inner modules, e.g. ['encoder'], or a mapping to them, e.g. "
+        f"{{'latent': 'encoder'}}, not {taps!r:.80}"
+    )
+
+
+def _are_names(given: Any) -> bool:  # noqa: ANN401
+    listed = isinstance(given, Sequence) and not isinstance(given, str)
+    return listed and all(isinstance(one, str) and one for one in given)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # noqa: BLE001 - what somebody else's code raises
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        # The classic weight_norm and spectral_norm keep the last pass's weight, with its graph.
+        hint = (
+            "; it keeps a tensor of its last forward pass: call it once under torch.no_grad(), and wrap it then"
+            if "graph leaves" in reason
+            else ""
+        )
+        raise InputError(
+            f"wrap: {type(module).__name__} cannot be copied, and a copy is what teaches: "
+            f"{type(error).__name__}: {reason}{hint}"
+        ) from error
 
 
 def _probes(shape: tuple[int, ...]) -> Tensor:

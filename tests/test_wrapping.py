@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import kdcompress as kd
+from kdcompress.architectures.scoring import Distance
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score
 
@@ -81,6 +82,18 @@ def test_what_was_wrapped_is_not_touched():
     [
         ((3, {}), "expected a torch module or a function"),
         ((net(), {"score": {"reconstruct": "output"}}), "one of distance, reconstruction"),
+        ((net(), {"score": {"distance": 3}}), "score: distance: expected the names of two outputs, not 3"),
+        (
+            (net(), {"score": {"distance": "output"}}),
+            "score: distance: expected the names of two outputs, not 'output'",
+        ),
+        ((net(), {"score": {"distance": ["output"]}}), "distance: expected the names of two outputs"),
+        ((net(), {"score": Distance(("output",))}), "distance: expected the names of two outputs"),
+        ((net(), {"score": {"reconstruction": 3}}), "score: reconstruction: expected the name of an output, not 3"),
+        ((net(), {"taps": 3}), "taps: expected dotted names of inner modules, .* not 3"),
+        ((net(), {"taps": "inner"}), r"taps: expected dotted names .*\['encoder'\].* not 'inner'"),
+        ((net(), {"taps": {"latent": 3}}), "taps: expected dotted names .* not {'latent': 3}"),
+        ((net(), {"taps": [3]}), "taps: expected dotted names"),
         ((net(), {"score": "out"}), "unknown output 'out'; did you mean 'output'"),
         ((net(), {"score": {"reconstruction": "output"}, "taps": ["iner"]}), "did you mean 'inner'"),
         ((lambda images: images[0, 0, 0, 99], {}), "wrap: it failed on made-up samples"),
@@ -92,6 +105,25 @@ def test_what_cannot_be_wrapped_is_said(given, said):
     thing, options = given
     with pytest.raises(InputError, match=said):
         kd.wrap(thing, input_shape=(1, 8, 8), **options)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_module_that_cannot_be_copied_is_said_with_what_makes_it_one_that_can():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.utils.weight_norm(nn.Linear(3, 3))
+
+        def forward(self, x):
+            return self.layer(x)
+
+    mine = Normed()
+    mine(torch.ones(1, 3))
+    with pytest.raises(InputError, match=r"wrap: Normed cannot be copied, .* call it once under torch.no_grad\(\)"):
+        kd.wrap(mine, score={"reconstruction": "output"}, input_shape=(3,))
+    with torch.no_grad():
+        mine(torch.ones(1, 3))
+    kd.wrap(mine, score={"reconstruction": "output"}, input_shape=(3,))
 
 
 def test_an_input_shape_that_is_none_is_said():
