@@ -76,6 +76,11 @@ class Wrapped(Detector):
                 hook.remove()
         if missing := [name for name in self.taps if name not in found]:
             raise InputError(f"taps: '{self.taps[missing[0]]}' puts out no tensor, or the network does not use it")
+        if taken := [name for name in found if name in outputs]:
+            raise InputError(
+                f"taps: an output of the network is named '{taken[0]}' already: give the tap another name, as in "
+                f"{{NAME: {self.taps[taken[0]]}}} (allowed: any but {', '.join(outputs)})"
+            )
         every = {**outputs, **found}
         return offered(every, self.how) if not callable(self.how) else every
 

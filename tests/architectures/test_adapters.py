@@ -73,6 +73,14 @@ class TestModule:
         assert set(outputs) == {"output", "reconstruction", "features"}
         assert not any(part._forward_hooks for part in detector.modules())
 
+    def test_a_tap_does_not_take_the_name_of_an_output(self, own):
+        detector = build(
+            "module", (1, 8, 8), of="own net", score={"reconstruction": "output"}, taps={"output": "inner"}
+        ).detector
+        match = r"taps: an output .* named 'output' already: .* \{NAME: inner\} \(allowed: any but output\)"
+        with pytest.raises(InputError, match=match):
+            detector.score(IMAGES)
+
     def test_a_distance_is_the_mean_square_between_two_outputs_under_the_names_of_latents(self):
         class Two(nn.Module):
             def forward(self, x):
