@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import inspect
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,11 +18,15 @@ from kdcompress.architectures.foreign import Foreign, foreign, registered
 from kdcompress.architectures.module import Wrapped, tapped
 from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction, Score
 from kdcompress.errors import InputError
+from kdcompress.fingerprint import fingerprint
 from kdcompress.seeding import derive
 from kdcompress.types import Detector, Outputs, Pair
 
 _PROBES = 16
 """Samples by whose scores a function is told from another."""
+
+_WRAPPED: dict[str, Teacher] = {}
+"""What was wrapped in this process, by name."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Teacher:
     """A wrapped detector: what ``kd.distill(teacher=...)`` takes.
 
     Attributes:
-        name: of the architecture that it is registered as in this process; it follows from what it is.
+        name: of the architecture that it is registered as in this process; it follows from what it is, where that can
+            be hashed.
         input_shape: of one raw sample.
         detector: what is asked for scores.
     """
@@ -81,7 +85,9 @@ def wrap(
     """Return a detector of your own as a teacher: a torch module as it is, or any function of arrays.
 
     It stays as it is; a copy of a module is what teaches. A run of it can be read by everybody, its teacher's bundle
-    rebuilt only where the same thing was wrapped.
+    rebuilt only where the same thing was wrapped. That is told by its weights, state and code, down to closures and
+    globals; where something behind it cannot be pickled, such as a session or an open file, it is taken for a new one
+    each time, and a run of it is not found again.
 
     Args:
         module_or_callable: a torch module, or a function of an array [N, ...] of raw samples.
@@ -131,10 +137,14 @@ def wrap(
         ) from error
     if found.shape != (_PROBES,):
         raise InputError(f"wrap: {list(found.shape)} scores for {_PROBES} samples of shape {shape}")
-    name = f"wrapped-{_identity(module_or_callable, score, (shape, places), preprocess, found)}"
+    # The copy of a module, in eval mode and after a pass: whatever state the user's own is in.
+    thing = detector.network if isinstance(detector, Wrapped) else module_or_callable
+    name = f"wrapped-{_identity(thing, score, (shape, places), preprocess, found)}"
     teacher = Teacher(name, shape, detector)
-    if name not in ARCHITECTURES:
-        ARCHITECTURES.register(name, f"A wrapped {type(module_or_callable).__name__}.")(_builder(teacher))
+    if name not in _WRAPPED:
+        ARCHITECTURES.register(name, f"A wrapped {type(module_or_callable).__name__}.")(_builder(name))
+    # The last one that was wrapped teaches: the first may have changed since, as a function's state is the user's.
+    _WRAPPED[name] = teacher
     return teacher
 
 
@@ -200,31 +210,17 @@ def _probes(shape: tuple[int, ...]) -> Tensor:
 
 
 def _identity(thing: Any, score: Any, more: object, preprocess: Any, found: Tensor) -> str:  # noqa: ANN401
-    """Return a hash of what a detector is: its weights, the code that can be seen, its scores of a few samples."""
-    hasher = hashlib.sha256()
-    for one in (thing, score, preprocess):
-        hasher.update(_spelled(one).encode())
-    hasher.update(repr(more).encode())
-    if isinstance(thing, nn.Module):
-        for name, value in sorted(thing.state_dict().items()):
-            hasher.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-            hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    """Return a hash of what a detector is: its state and code, and its scores of a few samples.
+
+    Where something behind it cannot be dumped, it is one that no other detector has.
+    """
     # Rounded, so that another number of threads makes no other detector.
-    hasher.update(" ".join(f"{value:.3g}" for value in found.tolist()).encode())
-    return hasher.hexdigest()[:12]
+    scores = " ".join(f"{value:.3g}" for value in found.tolist())
+    known = fingerprint((thing, score, more, preprocess, scores))
+    return (known or uuid.uuid4().hex)[:12]
 
 
-def _spelled(one: Any) -> str:  # noqa: ANN401
-    if one is None or isinstance(one, str | Mapping | Distance | Reconstruction):
-        return repr(one)
-    code = type(one) if isinstance(one, nn.Module) else one
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):
-        return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', type(code).__qualname__)}"
-
-
-def _builder(teacher: Teacher) -> Callable[..., Pair]:
+def _builder(name: str) -> Callable[..., Pair]:
     def build(input_shape: tuple[int, ...], *, width: Annotated[float, Field(ge=1, le=1)] = 1.0) -> Pair:
         """Wrap a detector that a program has in its hands.
 
@@ -232,6 +228,7 @@ def _builder(teacher: Teacher) -> Callable[..., Pair]:
             input_shape: of one raw sample.
             width: 1: it cannot be narrowed.
         """
+        teacher = _WRAPPED[name]
         if tuple(input_shape) != teacher.input_shape:
             raise InputError(f"teacher: wrapped for samples of shape {teacher.input_shape}, not {tuple(input_shape)}")
         return Pair(copy.deepcopy(teacher.detector).to(torch.empty(0).device))

@@ -14,7 +14,7 @@ LAYERS = [
     {"recipe", "contents", "product"},
     {"rundir", "suite"},
     {"suitedir"},
-    {"types", "queries"},
+    {"types", "queries", "fingerprint"},
     {"stage"},
     {"architectures", "data", "losses", "profiling"},
     {"bundle", "strategies", "engine", "evaluation", "students"},

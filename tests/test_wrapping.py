@@ -1,11 +1,18 @@
 """kd.wrap: what a program has in its hands teaches."""
 
+import functools
+import os
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import kdcompress as kd
+from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.scoring import Distance
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score
@@ -68,6 +75,116 @@ def test_the_same_thing_has_the_same_name_and_another_one_another():
     changed = kd.wrap(other, score={"reconstruction": "output"}, input_shape=(1, 8, 8))
     tapped = kd.wrap(net(), score={"reconstruction": "output"}, taps=["inner"], input_shape=(1, 8, 8))
     assert len({first.name, changed.name, tapped.name}) == 3
+
+
+def above(bound):
+    """Return a function that scores samples far from 0 alone: made-up ones tell no two of them apart."""
+    return lambda rows: np.maximum(rows.sum(1) - bound, 0)
+
+
+def plainly_above(rows, bound):
+    return np.maximum(rows.sum(1) - bound, 0)
+
+
+class Above:
+    def __init__(self, bound):
+        self.bound = bound
+
+    def scores(self, rows):
+        return np.maximum(rows.sum(1) - self.bound, 0)
+
+
+def fitted(shift):
+    from sklearn.svm import OneClassSVM
+
+    return OneClassSVM().fit(np.random.default_rng(0).normal(size=(50, 3)) + shift)
+
+
+def parametrised(shift):
+    torch.manual_seed(0)
+    network = nn.utils.parametrizations.weight_norm(nn.Linear(3, 1))
+    with torch.no_grad():
+        network.bias.sub_(shift)
+    return nn.Sequential(network, nn.ReLU())
+
+
+ONE_LINE = (lambda rows: np.maximum(rows.sum(1) - 50, 0)), (lambda rows: np.maximum(rows.sum(1) - 60, 0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        above,
+        lambda bound: functools.partial(plainly_above, bound=bound),
+        lambda bound: lambda rows, bound=bound: plainly_above(rows, bound),
+        lambda bound: Above(bound).scores,
+        lambda bound: fitted(bound).decision_function,
+        lambda bound: ONE_LINE[bound == 60],
+        parametrised,
+    ],
+    ids=["closure", "partial", "default", "method", "estimator", "one line", "parametrised"],
+)
+def test_a_name_follows_from_the_state_behind_a_detector(make):
+    first, again, other = (kd.wrap(make(bound), input_shape=(3,)).name for bound in (50, 50, 60))
+    assert first == again
+    assert first != other
+
+
+def test_a_name_follows_from_the_globals_that_a_function_reads(monkeypatch):
+    monkeypatch.setitem(globals(), "BOUND", 50)
+    first = kd.wrap(reads_a_global, input_shape=(3,)).name
+    assert kd.wrap(reads_a_global, input_shape=(3,)).name == first
+    monkeypatch.setitem(globals(), "BOUND", 60)
+    assert kd.wrap(reads_a_global, input_shape=(3,)).name != first
+
+
+BOUND = 0
+
+
+def reads_a_global(rows):
+    return [max(row.sum() - BOUND, 0) for row in rows]
+
+
+def test_a_detector_made_the_same_way_in_another_process_has_the_same_name(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import helpers, numpy, torch, kdcompress as kd\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        torch.manual_seed(0)\n"
+        "        self.inner = torch.nn.Linear(3, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.inner(x)\n"
+        "f = lambda rows: numpy.maximum(rows.sum(1) - helpers.bound(), 0) * (helpers.KINDS in {'sum', 'mean'})\n"
+        "print(kd.wrap(Net(), input_shape=(3,)).name, kd.wrap(f, input_shape=(3,)).name)\n"
+    )
+    names = []
+    for seed, bound in (("1", "50"), ("2", "50"), ("3", "60")):
+        (tmp_path / "helpers.py").write_text(f"BOUND = {bound}\nKINDS = 'sum'\n\ndef bound():\n    return BOUND\n")
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, check=True
+        )
+        names.append(done.stdout.split())
+    assert names[0] == names[1]
+    assert names[0][0] == names[2][0]
+    assert names[0][1] != names[2][1]
+
+
+def test_what_cannot_be_dumped_is_taken_for_no_other():
+    mine = Above(50)
+    mine.lock = threading.Lock()
+    first, again = (kd.wrap(mine.scores, input_shape=(3,)) for _ in range(2))
+    assert first.name != again.name
+
+
+def test_of_two_of_one_name_the_last_one_teaches():
+    first = Above(50)
+    name = kd.wrap(first.scores, input_shape=(3,)).name
+    first.bound = 60
+    assert kd.wrap(Above(50).scores, input_shape=(3,)).name == name
+    rows = torch.full((1, 3), 20.0)
+    assert score(ARCHITECTURES[name]((3,)).detector, rows).tolist() == [10]
 
 
 def test_what_was_wrapped_is_not_touched():
