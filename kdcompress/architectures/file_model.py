@@ -50,34 +50,59 @@ class FileModel(Detector, Foreign):
 
     content: Tensor
 
-    def __init__(self, file: Sized, score: Score, preparation: Preparation) -> None:
+    def __init__(self, file: Sized, score: Score, preparation: Preparation, input_shape: Shape) -> None:
         super().__init__()
         assert file.bytes is not None, "its size is known"
-        self.file, self.how, self.preparation = file, score, preparation
+        self.file, self.how, self.preparation, self.input_shape = file, score, preparation, input_shape
+        self.known: list[tuple[str, Shape]] = []
         self.register_buffer("content", torch.zeros(file.bytes, dtype=torch.uint8))
         self.number = registered(self._compute, lambda: [shape for _, shape in self.results()])
 
     @abstractmethod
-    def results(self) -> list[tuple[str, Shape]]:
+    def found(self) -> list[tuple[str, Shape]]:
         """Return names and shapes, for one sample, of the results that are numbers for each sample."""
+
+    @abstractmethod
+    def declared(self) -> tuple[int | None, ...]:
+        """Return the sides of the graph's input, samples first; None where any will do."""
 
     @abstractmethod
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """Return these results of a batch of the size that the graph takes."""
 
     @abstractmethod
-    def fixed(self) -> int | None:
-        """Return the only batch size that the graph takes; None where it takes any."""
-
-    @abstractmethod
     def share(self: T, twin: T) -> None:
         """Hand on what was loaded: it keeps no state, cannot be copied, and not be loaded while a copy is traced."""
+
+    def results(self) -> list[tuple[str, Shape]]:
+        """Return what `found` says, asked once.
+
+        Raises:
+            InputError: where the graph does not take samples of this shape.
+        """
+        if not self.known:
+            self._check_shape()
+            self.known = self.found()
+        return self.known
+
+    def fixed(self) -> int | None:
+        """Return the only batch size that the graph takes; None where it takes any."""
+        return next(iter(self.declared()), None)
+
+    def sample_shape(self) -> Shape:
+        """Return the shape of one prepared sample."""
+        return tuple(self.prepare(torch.empty((1, *self.input_shape), device="meta")).shape[1:])
+
+    def zeros(self) -> np.ndarray:
+        """Return a prepared batch to find out shapes with."""
+        return np.zeros((self.fixed() or 2, *self.sample_shape()), np.float32)
 
     def __deepcopy__(self: T, memo: dict[int, object]) -> T:
         """Return one that computes with the same loaded graph."""
         self.results()
-        twin = type(self)(self.file, self.how, self.preparation)
+        twin = type(self)(self.file, self.how, self.preparation, self.input_shape)
         twin.load_state_dict(self.state_dict())
+        twin.known = self.known
         self.share(twin)
         return twin.train(self.training).to(self.content.device)
 
@@ -107,6 +132,27 @@ class FileModel(Detector, Foreign):
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the score [N], as it was said to come from the outputs."""
         return scored(x, outputs, self.how)
+
+    def _check_shape(self) -> None:
+        """Compare the shape that the graph declares with that of a prepared sample."""
+        wanted, given = self.declared()[1:], self.sample_shape()
+        if not wanted or (
+            len(wanted) == len(given) and all(side in (own, None) for side, own in zip(wanted, given, strict=True))
+        ):
+            return
+        options: dict[str, int] = {}
+        if len(wanted) == len(given) == 3:
+            channels, *sides = wanted
+            if sides[0] is not None and sides[0] == sides[1]:
+                options["size"] = sides[0]
+            if channels is not None and channels in (1, 3) and given[0] in (1, 3):
+                options["channels"] = channels
+        said = ", ".join(f"{key}: {value}" for key, value in options.items() if getattr(self.preparation, key) != value)
+        shown = ", ".join("any" if side is None else str(side) for side in wanted)
+        raise InputError(
+            f"{self.where}: takes samples of shape ({shown}), and the data have {given} after their preparation"
+            + (f"; preparation: {{{said}}} brings them to it" if said else "")
+        )
 
     def _compute(self, x: np.ndarray) -> list[np.ndarray]:
         fixed = self.fixed() or len(x)

@@ -22,8 +22,8 @@ _KEPT = ("tensor(float)", "tensor(double)", "tensor(float16)")
 class OnnxModel(FileModel):
     """A graph that onnxruntime computes."""
 
-    def __init__(self, file: Sized, score: Score, preparation: Preparation) -> None:
-        super().__init__(file, score, preparation)
+    def __init__(self, file: Sized, score: Score, preparation: Preparation, input_shape: Shape) -> None:
+        super().__init__(file, score, preparation, input_shape)
         self.session: Any = None
 
     def share(self, twin: OnnxModel) -> None:
@@ -35,32 +35,36 @@ class OnnxModel(FileModel):
         x = super().prepare(raw)
         return x.round().to(torch.uint8) if self._input().type == "tensor(uint8)" else x
 
-    def results(self) -> list[tuple[str, Shape]]:
-        """Return names and shapes of the results of floating type and known shape."""
-        found = [
-            (one.name, tuple(int(side) for side in one.shape[1:]))
-            for one in self._session().get_outputs()
-            if one.type in _KEPT and one.shape and all(isinstance(side, int) for side in one.shape[1:])
-        ]
+    def found(self) -> list[tuple[str, Shape]]:
+        """Return names and shapes of the results of floating type; sides that are not declared, of samples of zeros."""
+        outputs = [one for one in self._session().get_outputs() if one.type in _KEPT]
+        if all(one.shape and all(isinstance(side, int) for side in one.shape[1:]) for one in outputs):
+            found = [(one.name, tuple(one.shape[1:])) for one in outputs]
+        else:
+            x = self.zeros()
+            names = [one.name for one in outputs]
+            values = zip(names, self._run(names, x), strict=True)
+            found = [(name, one.shape[1:]) for name, one in values if one.ndim and len(one) == len(x)]
         if not found:
             said = ", ".join(f"{one.name} {one.type} {one.shape}" for one in self._session().get_outputs())
-            raise InputError(f"{self.where}: no result of floating type and known shape for each sample: {said}")
+            raise InputError(f"{self.where}: no result of floating type for each sample: {said}")
         return found
 
-    def fixed(self) -> int | None:
-        """Return the only batch size that the graph takes; None where it takes any."""
-        shape = self._input().shape
-        return shape[0] if shape and isinstance(shape[0], int) else None
+    def declared(self) -> tuple[int | None, ...]:
+        """Return the sides of the graph's input, samples first; None where any will do."""
+        return tuple(side if isinstance(side, int) else None for side in self._input().shape or ())
 
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """Return the results of a batch."""
+        return self._run([name for name, _ in self.results()], x)
+
+    def _run(self, names: list[str], x: np.ndarray) -> list[np.ndarray]:
         own = self._input()
         try:
-            found = self._session().run([name for name, _ in self.results()], {own.name: x.astype(_TYPES[own.type])})
+            return list(self._session().run(names, {own.name: x.astype(_TYPES[own.type])}))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common class
             reason = str(error).partition("\n")[0]
             raise InputError(f"{self.where}: onnxruntime cannot run it: {reason}") from None
-        return list(found)
 
     def _session(self) -> Any:  # noqa: ANN401 - onnxruntime has no types
         if self.session is None:
@@ -116,4 +120,4 @@ def onnx(
     Raises:
         InputError: for a file that onnxruntime cannot load, or that has no such results.
     """
-    return Pair(OnnxModel(sized(file), score, preparation))
+    return Pair(OnnxModel(sized(file), score, preparation, input_shape))

@@ -23,28 +23,22 @@ from kdcompress.types import Pair
 class Pt2Model(FileModel):
     """A graph that torch computes."""
 
-    def __init__(self, file: Sized, score: Score, preparation: Preparation) -> None:
-        super().__init__(file, score, preparation)
+    def __init__(self, file: Sized, score: Score, preparation: Preparation, input_shape: Shape) -> None:
+        super().__init__(file, score, preparation, input_shape)
         self.program: Any = None
         self.compute: Callable[[torch.Tensor], Any] | None = None
-        self.known: list[tuple[str, Shape]] = []
 
     def share(self, twin: Pt2Model) -> None:
-        """Hand on the program, what computes it, and what is known of its results."""
-        twin.program, twin.compute, twin.known = self.program, self.compute, self.known
+        """Hand on the program and what computes it."""
+        twin.program, twin.compute = self.program, self.compute
 
-    def results(self) -> list[tuple[str, Shape]]:
-        """Return names and shapes of the results of floating type, as a sample of zeros gives them."""
-        if not self.known:
-            shape = self._input()
-            found = self._run(torch.zeros((self.fixed() or 2, *shape[1:])))
-            self.known = [(name, tuple(one.shape[1:])) for name, one in found.items()]
-        return self.known
+    def found(self) -> list[tuple[str, Shape]]:
+        """Return names and shapes of the results of floating type, as samples of zeros give them."""
+        return [(name, tuple(one.shape[1:])) for name, one in self._run(torch.from_numpy(self.zeros())).items()]
 
-    def fixed(self) -> int | None:
-        """Return the only batch size that the graph takes; None where it takes any."""
-        first = self._input()[0]
-        return first if isinstance(first, int) else None
+    def declared(self) -> tuple[int | None, ...]:
+        """Return the sides of the graph's input, samples first; None where any will do."""
+        return tuple(side if isinstance(side, int) else None for side in self._placeholder().shape)
 
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """Return the results of a batch."""
@@ -96,9 +90,6 @@ class Pt2Model(FileModel):
             raise InputError(f"{self.where}: one input is expected, not {len(names)}: {', '.join(map(str, names))}")
         return next(node.meta["val"] for node in program.graph.nodes if node.name == names[0])
 
-    def _input(self) -> tuple[Any, ...]:
-        return tuple(self._placeholder().shape)
-
 
 @ARCHITECTURES.register("pt2")
 def pt2(
@@ -125,4 +116,4 @@ def pt2(
     Raises:
         InputError: for a file that torch cannot load, or that has no such results.
     """
-    return Pair(Pt2Model(sized(file), score, preparation))
+    return Pair(Pt2Model(sized(file), score, preparation, input_shape))

@@ -321,6 +321,63 @@ def exported(tmp_path_factory):
     return network, folder
 
 
+@pytest.fixture(scope="module")
+def unfixed(tmp_path_factory):
+    """A network whose files take images of any size, and of any number."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(3)
+    network, folder = nn.Conv2d(1, 1, 3, padding=1).eval(), tmp_path_factory.mktemp("unfixed")
+    given = (torch.rand(2, 1, 16, 16),)
+    shapes = ({0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")},)
+    torch.onnx.export(
+        network,
+        given,
+        str(folder / "any.onnx"),
+        output_names=["output"],
+        dynamic_shapes=shapes,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    torch.export.save(torch.export.export(network, given, dynamic_shapes=shapes), folder / "any.pt2")
+    return network, folder
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+class TestShapes:
+    def test_results_whose_sides_are_not_fixed_have_those_that_the_data_give_them(self, unfixed, kind):
+        network, folder = unfixed
+        options = resolved(kind, {"file": str(folder / f"any.{kind}"), "score": {"reconstruction": "output"}})
+        raw = torch.empty(2, 1, 8, 8, dtype=torch.uint8, device="meta")
+        assert _meta(kind, options, raw).detector(raw.float())["output"].shape == (2, 1, 8, 8)
+        detector = bundle.build(kind, options, (1, 8, 8), 0).detector
+        detector.adapt([])
+        x = IMAGES.float()
+        with torch.no_grad():
+            expected = (network(x) - x).square().mean((1, 2, 3)).tolist()
+        assert score(detector, IMAGES).tolist() == pytest.approx(expected, rel=1e-4)
+        assert score(copy.deepcopy(detector), IMAGES).tolist() == pytest.approx(expected, rel=1e-4)
+
+    def test_data_that_a_file_does_not_take_are_said_in_planning(self, unfixed, exported, file, kind):
+        for path, shape, said in (
+            (exported[1] / "one.onnx" if kind == "onnx" else file[1], (3, 16, 16), "size: 8, channels: 1"),
+            (unfixed[1] / f"any.{kind}", (3, 16, 16), "channels: 1"),
+        ):
+            options = resolved(kind, {"file": str(path), "score": {"reconstruction": "output"}})
+            raw = torch.empty(2, *shape, dtype=torch.uint8, device="meta")
+            match = rf"{path.name}: takes samples of shape \(1, .* data have \(3, 16, 16\) .*preparation: {{{said}}}"
+            with pytest.raises(InputError, match=match):
+                _meta(kind, options, raw).detector.score(raw)
+
+    def test_rows_are_no_images(self, unfixed, kind):
+        detector = build(kind, (5,), file=str(unfixed[1] / f"any.{kind}")).detector
+        with pytest.raises(
+            InputError, match=r"of shape \(1, any, any\), and the data have \(5,\) after their preparation$"
+        ):
+            detector.score(ROWS)
+
+
 class TestOnnx:
     def test_it_scores_as_the_network_that_was_exported(self, exported):
         network, folder = exported
