@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from kdcompress.bundle import Bundle
 from kdcompress.data.one_class import OneClassData
 from kdcompress.planning import Planned
 from kdcompress.profiling.profile import counters_json, profile
-from kdcompress.recipe import Recipe
+from kdcompress.recipe import EvaluationOptions, Recipe
 from kdcompress.results import (
     Arm,
     Compression,
@@ -51,21 +51,15 @@ def test_scores(detector: Detector, data: OneClassData, device: torch.device) ->
 
 
 def evaluated(
-    name: str, scores: Scored, data: OneClassData, false_positive_rate: float, threshold: float | None = None
+    name: str, scores: Scored, data: OneClassData, wanted: EvaluationOptions, threshold: float | None = None
 ) -> Evaluation:
-    """Evaluate scores at a threshold: the given one, else one that is chosen on validation normals."""
-    found = evaluation.evaluate(
-        scores.test, data.labels.numpy(), scores.validation, false_positive_rate=false_positive_rate, what=name
-    )
+    """Evaluate scores at a threshold: the given one, else one that is chosen on validation normals as is wanted."""
+    known = (scores.test, data.labels.numpy(), scores.validation)
+    rate, quantile = wanted.false_positive_rate, wanted.quantile
+    found = evaluation.evaluate(*known, false_positive_rate=rate, quantile=quantile, what=name)
     if threshold is None or threshold == found.threshold:
         return found
-    above, anomalous = scores.test > threshold, data.labels.numpy() == 1
-    return replace(
-        found,
-        threshold=threshold,
-        fpr_at_threshold=float(above[~anomalous].mean()) if (~anomalous).any() else None,
-        tpr_at_threshold=float(above[anomalous].mean()) if anomalous.any() else None,
-    )
+    return evaluation.evaluate(*known, limit=threshold, what=name)
 
 
 def stage_score(name: str, scores: np.ndarray, data: OneClassData) -> StageScore:
@@ -119,9 +113,8 @@ def result(
     machine: dict[str, str | int],
 ) -> Result:
     """Put together what a run found; the mappings have an entry for each arm there is."""
-    rate = recipe.evaluation.false_positive_rate
     arms = {
-        name: Arm.of(evaluated(name, one, data, rate), profiles[name], stages.get(name, ()))
+        name: Arm.of(evaluated(name, one, data, recipe.evaluation), profiles[name], stages.get(name, ()))
         for name, one in scores.items()
     }
     student, teacher, control = arms["student"], arms.get("teacher"), arms.get("control")
@@ -155,7 +148,7 @@ def result(
         left_out=planned.left_out,
         counters=counters_json(profiles["student"]),
         teacher_counters=counters_json(profiles["teacher"]) if teacher is not None else {},
-        protocol=Protocol(wanted_false_positive_rate=rate),
+        protocol=Protocol(wanted_false_positive_rate=recipe.evaluation.wanted),
         seconds=seconds,
         machine=machine,
         version=__version__,

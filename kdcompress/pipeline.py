@@ -273,7 +273,7 @@ def evaluate(loaded: Bundle, section: dict[str, Any], where: str, device: torch.
     data = load_data(recipe.data)
     _check_fits(loaded, data, where)
     scores = outcome.scored(loaded.detector, data, device)
-    return outcome.evaluated("detector", scores, data, recipe.evaluation.false_positive_rate, loaded.manifest.threshold)
+    return outcome.evaluated("detector", scores, data, recipe.evaluation, loaded.manifest.threshold)
 
 
 def _check_fits(given: Bundle, data: OneClassData, where: str) -> None:

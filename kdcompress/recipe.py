@@ -153,9 +153,33 @@ class Engine(_Part):
 
 
 class EvaluationOptions(_Part):
-    """What to aim for with the threshold."""
+    """What to aim for with the threshold, on held-out normals: a rate of false alarms (5 %), or a quantile."""
 
-    false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    false_positive_rate: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_aim(cls, given: Any) -> Any:  # noqa: ANN401
+        if not isinstance(given, dict) or given.get("quantile") is None:
+            return given
+        if given.get("false_positive_rate") is not None:
+            raise ValueError("give one of false_positive_rate, quantile")
+        return {**given, "false_positive_rate": None}
+
+    @model_validator(mode="after")
+    def _an_aim(self) -> EvaluationOptions:
+        if self.false_positive_rate is None and self.quantile is None:
+            raise ValueError("give one of false_positive_rate, quantile")
+        return self
+
+    @property
+    def wanted(self) -> float:
+        """The share of normals that is to lie above the threshold, at most."""
+        if self.false_positive_rate is not None:
+            return self.false_positive_rate
+        assert self.quantile is not None, "one of the two is given"
+        return 1 - self.quantile
 
 
 class Wanted(_Part):
@@ -213,6 +237,7 @@ def digest(recipe: Recipe, *hashes: str) -> str:
     plain = recipe.model_dump(mode="json", exclude=left_out)
     hashes = (*hashes, *sorted(one.sha256 for one in recipe.plugins if one.sha256 is not None))
     plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
+    plain["evaluation"] = {key: value for key, value in plain["evaluation"].items() if value is not None}
     if plain["teacher"] is not None:
         plain["teacher"] = _how_taught(plain["teacher"])
     text = json.dumps([unplaced(plain), *hashes, TRAINING_BITS], sort_keys=True, allow_nan=False)

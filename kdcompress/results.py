@@ -49,6 +49,25 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class FalseAlarms:
+    """What held-out normals say of the false positive rate at a threshold.
+
+    Attributes:
+        normals: how many they are.
+        above: those that it flags.
+        rate: to expect of new normals.
+        rate_ci95: 95 % interval of that rate: exact, if normals are independent and scores continuous.
+        smallest_rate: the smallest rate that so many normals support.
+    """
+
+    normals: int
+    above: int
+    rate: float
+    rate_ci95: Interval
+    smallest_rate: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How well scores tell anomalies from normals; None where the test set has no anomalies."""
 
@@ -60,6 +79,7 @@ class Evaluation:
     threshold: float
     fpr_at_threshold: float | None
     tpr_at_threshold: float | None
+    false_alarms: FalseAlarms | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +108,13 @@ class Arm:
     latency_ms: dict[str, float]
     peak_memory_bytes: int
     stages: tuple[StageScore, ...] = ()
+    false_alarms: FalseAlarms | None = None
 
     @classmethod
     def of(cls, evaluation: Evaluation, cost: Profile, stages: tuple[StageScore, ...] = ()) -> Arm:
         """Join an evaluation and a profile."""
         return cls(
-            **dataclasses.asdict(evaluation),
+            **{one.name: getattr(evaluation, one.name) for one in dataclasses.fields(evaluation)},
             params=cost.params,
             macs=cost.macs,
             bytes=cost.bytes,

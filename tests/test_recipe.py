@@ -96,6 +96,10 @@ class TestShipped:
         (BASE + "engine: {threads: 0}\n", "engine.threads: input should be greater than or equal to 1, not 0"),
         (BASE + "engine.threads: 1\n", "engine.threads: unknown key 'engine.threads'; did you mean 'engine'?"),
         (
+            BASE + "evaluation: {false_positive_rate: 0.1, quantile: 0.9}\n",
+            "evaluation: give one of false_positive_rate, quantile",
+        ),
+        (
             BASE + "evaluation: {false_positive_rate: 1}\n",
             "evaluation.false_positive_rate: input should be less",
         ),
@@ -469,3 +473,13 @@ def test_the_memory_given_is_not_part_of_the_digest():
     assert given(threads=1) != given(threads=2)
     with pytest.raises(RecipeError, match="engine.memory_bytes: input should be greater than or equal to 1048576"):
         given(memory_bytes=1)
+
+
+def test_a_quantile_stands_in_place_of_the_rate_and_survives_being_written(tmp_path):
+    plain = {**yaml.safe_load(BASE), "name": "it"}
+    one, other = (parse({**plain, **more}, "it") for more in ({"evaluation": {"quantile": 0.9}}, {}))
+    assert (one.evaluation.false_positive_rate, one.evaluation.quantile) == (None, 0.9)
+    assert one.evaluation.wanted == pytest.approx(0.1)
+    (tmp_path / "it.yaml").write_text(one.to_yaml())
+    assert load(str(tmp_path / "it.yaml")).evaluation == one.evaluation
+    assert digest(one) != digest(other)

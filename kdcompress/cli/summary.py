@@ -97,6 +97,11 @@ def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:
     table.add_row("average precision", numbers.percent(evaluation.average_precision))
     table.add_row("FPR at 95 % TPR", numbers.percent(evaluation.fpr_at_95tpr))
     table.add_row("threshold", f"{evaluation.threshold:.6g}")
+    if (held := evaluation.false_alarms) is not None:
+        shown = (
+            f"{numbers.percent(held.rate)} ({numbers.interval(held.rate_ci95)}), by {held.normals:,} held-out normals"
+        )
+        table.add_row("FPR to expect", shown)
     table.add_row("FPR at the threshold", numbers.percent(evaluation.fpr_at_threshold))
     table.add_row("TPR at the threshold", numbers.percent(evaluation.tpr_at_threshold))
     table.add_row("distinct scores", f"{evaluation.distinct_scores:,}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from kdcompress.evaluation.checks import anomalies, check_finite, check_scores
 from kdcompress.evaluation.metrics import auroc, auroc_interval, average_precision, fpr_at_tpr
-from kdcompress.evaluation.thresholds import threshold
+from kdcompress.evaluation.thresholds import chosen, false_alarms
 from kdcompress.results import Evaluation
 
 
@@ -15,10 +15,14 @@ def evaluate(
     labels: np.ndarray,
     validation_scores: np.ndarray,
     *,
-    false_positive_rate: float,
+    false_positive_rate: float | None = None,
+    quantile: float | None = None,
+    limit: float | None = None,
     what: str = "detector",
 ) -> Evaluation:
     """Evaluate test scores [N] against labels [N]; the threshold comes from validation normals [n] alone.
+
+    It is chosen by a wanted false positive rate or by a quantile, one of the two, or it is the ``limit`` that is given.
 
     Ranking figures are None where the test set lacks anomalies or normals, a rate at the threshold where it
     lacks the kind that the rate is of. ``what`` names the detector in errors, e.g. ``"student"``.
@@ -31,7 +35,8 @@ def evaluate(
     anomalous = anomalies(labels, scores)
     check_scores(scores, what)
     check_finite(validation_scores, f"{what} on validation normals")
-    limit = threshold(validation_scores, false_positive_rate)
+    given = limit is not None
+    limit = chosen(validation_scores, false_positive_rate, quantile) if limit is None else limit
     both = bool(anomalous.any() and not anomalous.all())
     return Evaluation(
         auroc=auroc(labels, scores) if both else None,
@@ -42,6 +47,7 @@ def evaluate(
         threshold=limit,
         fpr_at_threshold=_share_above(scores[~anomalous], limit),
         tpr_at_threshold=_share_above(scores[anomalous], limit),
+        false_alarms=false_alarms(validation_scores, limit, chosen=not given),
     )
 
 

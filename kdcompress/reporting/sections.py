@@ -8,7 +8,7 @@ from typing import Any
 from kdcompress.reporting import numbers, provenance
 from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.record import RunRecord, arms, counts_of, label
-from kdcompress.results import Arm, Result
+from kdcompress.results import Arm, FalseAlarms, Result
 
 
 def tables(record: RunRecord) -> tuple[Table, ...]:
@@ -80,11 +80,22 @@ def _threshold(result: Result) -> Table:
     rows = (
         ("Threshold", *(numbers.decimal(arm.threshold) for arm in found.values())),
         ("FPR, wanted", *(numbers.percent(result.protocol.wanted_false_positive_rate) for _ in found)),
+        ("FPR to expect", *(_expected(arm.false_alarms) for arm in found.values())),
         ("FPR on test normals", *(numbers.percent(arm.fpr_at_threshold) for arm in found.values())),
         ("TPR on test anomalies", *(numbers.percent(arm.tpr_at_threshold) for arm in found.values())),
     )
     note = "Each arm has its own threshold, chosen on held-out normals. FPR: share of normals that it flags."
+    held = result.student.false_alarms
+    if held is not None:
+        note += (
+            f" To expect: of new normals, with the 95 % interval, by the {held.normals:,} that were held out; so many "
+            f"support no smaller rate than {numbers.percent(held.smallest_rate)}."
+        )
     return Table("Threshold", ("", *(label(result, name) for name in found)), rows, note)
+
+
+def _expected(found: FalseAlarms | None) -> str:
+    return numbers.DASH if found is None else f"{numbers.percent(found.rate)} ({numbers.interval(found.rate_ci95)})"
 
 
 def _fidelity(result: Result) -> Table | None:

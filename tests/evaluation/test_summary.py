@@ -9,6 +9,7 @@ import pytest
 
 from kdcompress.errors import DataError, ScoreError
 from kdcompress.evaluation import auroc, auroc_interval, average_precision, evaluate, fpr_at_tpr
+from kdcompress.evaluation.thresholds import false_alarms
 from kdcompress.results import Evaluation
 
 LABELS = np.array([0, 0, 0, 0, 1, 1])
@@ -27,6 +28,7 @@ def test_every_field_has_its_meaning():
         threshold=4.0,
         fpr_at_threshold=0.25,
         tpr_at_threshold=1.0,
+        false_alarms=false_alarms(VALIDATION, 4.0),
     )
 
 
@@ -43,12 +45,12 @@ def test_figures_are_those_of_the_single_functions():
 
 def test_a_test_set_without_anomalies_still_has_false_alarms():
     found = evaluate(SCORES, np.zeros(6, dtype=int), VALIDATION, false_positive_rate=0.25)
-    assert found == Evaluation(None, None, None, None, 5, 4.0, 0.5, None)
+    assert found == Evaluation(None, None, None, None, 5, 4.0, 0.5, None, false_alarms(VALIDATION, 4.0))
 
 
 def test_a_test_set_without_normals_still_has_a_detection_rate():
     found = evaluate(SCORES, np.ones(6, dtype=int), VALIDATION, false_positive_rate=0.25)
-    assert found == Evaluation(None, None, None, None, 5, 4.0, None, 0.5)
+    assert found == Evaluation(None, None, None, None, 5, 4.0, None, 0.5, false_alarms(VALIDATION, 4.0))
 
 
 def test_a_score_at_the_threshold_is_no_alarm():
@@ -80,3 +82,10 @@ def test_scores_without_meaning_are_refused_by_the_name_of_the_arm():
 def test_labels_of_another_convention_are_refused():
     with pytest.raises(DataError, match=r"not \[-1, 1\]"):
         evaluate(SCORES, 2 * LABELS - 1, VALIDATION, false_positive_rate=0.25)
+
+
+def test_a_quantile_and_a_given_limit_are_other_ways_to_a_threshold():
+    assert evaluate(SCORES, LABELS, VALIDATION, quantile=0.5).threshold == 2.0
+    given = evaluate(SCORES, LABELS, VALIDATION, limit=2.5)
+    assert (given.threshold, given.fpr_at_threshold) == (2.5, 0.5)
+    assert given.false_alarms == false_alarms(VALIDATION, 2.5, chosen=False)
