@@ -26,6 +26,8 @@ _FORMATS = "ONNX; torch.export's own format; ONNX with layers in eight bits."
 @options.out(None)
 @options.tolerance
 @options.limits
+@options.limit
+@click.option("--p-values", is_flag=True, help="Keep scores of held-out normals in the file, for p-values.")
 @options.as_json
 @options.plugin
 def command(
@@ -39,6 +41,10 @@ def command(
     min_spearman: float,
     max_flipped: float,
     max_auroc_lost: float,
+    false_positive_rate: float | None,
+    quantile: float | None,
+    threshold: float | None,
+    p_values: bool,
     as_json: bool,
     plugins: tuple[Plugin, ...],
 ) -> None:
@@ -47,6 +53,9 @@ def command(
     BUNDLE is a bundle or a run directory, whose student is meant. The file lies beside the bundle unless --out says
     another folder. It is compared on the data that the detector was trained for, where they are on this machine, or
     on what --set data... says; else on made-up inputs.
+
+    The threshold is the bundle's, or chosen anew on held-out normals. --p-values keeps up to 999 of their scores in the
+    file; predict --p-values then says how likely a normal scores as high.
 
     int8 is calibrated on the held-out normals of those data, and cannot be made without. Layers stay in float where
     scores would lose their order; the file has a threshold of its own, with the bundle's false positive rate.
@@ -62,6 +71,7 @@ def command(
     from kdcompress.cli.summary import show_parity
     from kdcompress.exporting.export import export
     from kdcompress.exporting.kit import check_free, write
+    from kdcompress.exporting.limit import Limit
     from kdcompress.exporting.parity import Limits
     from kdcompress.exporting.source import inputs_for
 
@@ -76,7 +86,8 @@ def command(
         check_free(folder / "kit", path.name)
     wanted = tuple(dict.fromkeys(one.strip() for one in outputs.split(",") if one.strip()))
     limits = Limits(min_spearman, max_flipped, max_auroc_lost)
-    found = export(loaded, path, to, given, wanted, tolerance, limits)
+    limit = Limit(false_positive_rate, quantile, threshold, p_values)
+    found = export(loaded, path, to, given, wanted, tolerance, limits, limit)
     if kit:
         write(folder / "kit", path, loaded.manifest, found, run_of(target))
     size = path.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,6 +66,24 @@ def limits(command: F) -> F:
     for name, default, words in reversed(shares):
         kind = click.FloatRange(0, 1)
         command = click.option(name, type=kind, default=default, show_default=True, help=words)(command)
+    return command
+
+
+def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number")
+    return value
+
+
+def limit(command: F) -> F:
+    """Add where a threshold comes from: ``--false-positive-rate``, ``--quantile``, ``--threshold``."""
+    inside = click.FloatRange(0, 1, min_open=True, max_open=True)
+    command = click.option("--threshold", type=float, callback=_finite, help="... or take this one.")(command)
+    for name, words in (
+        ("--quantile", "... as this quantile of held-out normals."),
+        ("--false-positive-rate", "Choose the threshold anew, for this rate of new normals."),
+    ):
+        command = click.option(name, type=inside, callback=_finite, help=words)(command)
     return command
 
 

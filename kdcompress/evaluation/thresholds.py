@@ -86,6 +86,16 @@ def false_alarms(validation_scores: np.ndarray, limit: float, *, chosen: bool = 
     return FalseAlarms(count, above, rate, (low, high), 1 / (count + 1))
 
 
+def thinned(normals: np.ndarray, most: int = 999) -> np.ndarray:
+    """Return at most so many scores of held-out normals [n], ascending, whose p-values are no smaller than by all."""
+    known = np.sort(np.asarray(normals, dtype=np.float64))
+    if len(known) <= most:
+        return known
+    ranks = np.ceil(np.arange(1, most + 1) * (len(known) + 1) / (most + 1)).astype(int)
+    found: np.ndarray = known[ranks - 1]
+    return found
+
+
 def p_values(normals: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return for each score [N] the p-value that it is a normal's, from the scores [n] of held-out normals.
 

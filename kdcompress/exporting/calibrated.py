@@ -18,6 +18,7 @@ from kdcompress.evaluation.thresholds import threshold
 from kdcompress.exporting import int8, onnx
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.inputs import Inputs, made_up
+from kdcompress.exporting.limit import told
 from kdcompress.exporting.metadata import Quantisation, SelfTest, self_test, self_test_size
 from kdcompress.exporting.parity import Limits, rank_correlation, scores
 from kdcompress.exporting.search import Choice, choose, costs_of
@@ -72,7 +73,7 @@ class _Float:
     wanted: tuple[Array, ...]
 
 
-def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: Limits) -> Eight:
+def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: Limits, *, keep: bool = False) -> Eight:
     """Return the int8 file of an ONNX file; no test sample and no label takes part.
 
     Args:
@@ -81,6 +82,7 @@ def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: 
         path: of the int8 file, for messages.
         given: with the held-out normals.
         limits: layers stay in float until the normals' scores keep this rank correlation.
+        keep: whether the file keeps its scores of held-out normals.
 
     Raises:
         InputError: where there are no held-out normals, or nothing is to be quantised.
@@ -95,7 +97,9 @@ def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: 
         quantisation=_quantisation(whole, chosen, min(_CALIBRATED, len(normals))),
     )
     draft = onnx.opened(onnx.sealed(final, metadata), path)
-    metadata = replace(metadata, self_test=_self_test(bundle, draft), threshold=_threshold(bundle, draft, normals))
+    own = scores(draft, normals.numpy())
+    metadata = replace(metadata, self_test=_self_test(bundle, draft), threshold=_threshold(bundle, own, normals))
+    metadata = told(metadata, own, keep=keep)
     data = onnx.sealed(final, metadata)
     return Eight(data, onnx.opened(data, path), lambda: _costliest(whole, given))
 
@@ -165,7 +169,7 @@ def _costliest(whole: _Float, given: Inputs) -> str:
     return f"; of its layers '{name}' ({kind}) costs most, {costs[name]:.4f} of the rank correlation"
 
 
-def _threshold(bundle: Bundle, exported: Exported, normals: Tensor) -> float | None:
+def _threshold(bundle: Bundle, own: Array, normals: Tensor) -> float | None:
     """Return the file's own threshold: as many held-out normals lie above it as above the bundle's."""
     if bundle.manifest.threshold is None:
         return None
@@ -173,7 +177,7 @@ def _threshold(bundle: Bundle, exported: Exported, normals: Tensor) -> float | N
     count = len(normals)
     # The rate by which `threshold` leaves that many above; all of them cannot be.
     rate = (min(above, count - 1) + 1) / (count + 1)
-    return threshold(scores(exported, normals.numpy()), rate)
+    return threshold(own, rate)
 
 
 def _self_test(bundle: Bundle, exported: Exported) -> SelfTest:

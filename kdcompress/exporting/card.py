@@ -69,6 +69,11 @@ def _use(metadata: Metadata) -> str:
             f"Above {metadata.threshold:.9g} a sample is called an anomaly. The threshold was chosen on held-out "
             f"normals{own}, not by anomalies."
         )
+    if (held := metadata.false_alarms) is not None:
+        limit += (
+            f" Of {held.normals:,} normals that were held out it flags {held.above:,}; of new ones, "
+            f"{numbers.percent(held.rate)} are to expect (95 % interval {numbers.interval(held.rate_ci95)})."
+        )
     return (
         "Intended: to score samples of the kind described below, taken and prepared alike. The score is higher the "
         f"less a sample is like the normals of training. {limit}\n\nNot intended: samples of another kind or source, "

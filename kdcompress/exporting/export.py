@@ -15,6 +15,7 @@ from kdcompress.exporting.calibrated import calibrated, held_out
 from kdcompress.exporting.exported import Exported
 from kdcompress.exporting.graph import check_wanted, inner, traced
 from kdcompress.exporting.inputs import Inputs, made_up
+from kdcompress.exporting.limit import Limit, limited, told
 from kdcompress.exporting.metadata import Metadata, SelfTest, described, self_test, self_test_size
 from kdcompress.exporting.parity import LIMITS, TOLERANCE, Limits, Parity, compare, tolerance_of
 from kdcompress.rundir import write_atomic
@@ -36,6 +37,7 @@ def export(
     wanted: tuple[str, ...] = (),
     share: float = TOLERANCE,
     limits: Limits = LIMITS,
+    limit: Limit = Limit(),  # noqa: B008 - it is frozen
 ) -> Parity:
     """Write a bundle's detector as one file, and return how close to the detector it is.
 
@@ -47,21 +49,23 @@ def export(
         wanted: outputs beside the score, ``reconstruction`` or ``anomaly_map``.
         share: of the median score that a score may be off; not for int8.
         limits: of int8.
+        limit: which threshold the file has.
 
     Raises:
         InputError: where the detector has no such output, computes outside of torch or has no layers to quantise, where
-            a package is missing, or the data for calibration.
+            a package is missing, or the data for calibration or for the threshold.
         KdcompressError: where torch cannot export the detector.
         ParityError: where the file does not pass; nothing is written.
     """
     detail: Callable[[], str] = str
+    bundle, normals = limited(bundle, limit, given)
     if to == "int8":
         held_out(given, path)
         plain, _ = made(bundle, path, "onnx", wanted, share)
-        eight = calibrated(bundle, plain, path, given, limits)
+        eight = calibrated(bundle, plain, path, given, limits, keep=limit.p_values)
         data, exported, detail = eight.data, eight.exported, eight.costliest
     else:
-        data, exported = made(bundle, path, to, wanted, share)
+        data, exported = made(bundle, path, to, wanted, share, lambda one: told(one, normals, keep=limit.p_values))
     found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share, limits)
     check(found, path, detail)
     write_atomic(path, data)
@@ -93,9 +97,14 @@ def check(found: Parity, path: Path, detail: Callable[[], str] = str) -> None:
 
 
 def made(
-    bundle: Bundle, path: Path, to: str, wanted: tuple[str, ...] = (), share: float = TOLERANCE
+    bundle: Bundle,
+    path: Path,
+    to: str,
+    wanted: tuple[str, ...] = (),
+    share: float = TOLERANCE,
+    more: Callable[[Metadata], Metadata] = lambda one: one,
 ) -> tuple[bytes, Exported]:
-    """Return the content of a file, and the detector in it; ``path`` is for messages."""
+    """Return the content of a file, and the detector in it; ``path`` is for messages, ``more`` adds to the metadata."""
     shape = bundle.manifest.input_shape
     if any(isinstance(part, Foreign) for part in bundle.detector.modules()):
         raise InputError(
@@ -105,7 +114,7 @@ def made(
     detector = copy.deepcopy(bundle.detector).float().eval()
     example = made_up(detector, shape, 2).raw
     check_wanted(wanted, detector, example)
-    names, describe = inner(detector, example), _describing(bundle, share)
+    names, describe = inner(detector, example), _describing(bundle, share, more)
     if to == "onnx":
         onnx.check_installed()
         whole = traced(detector, example, (*wanted, *(name for name in names if name not in wanted)))
@@ -117,9 +126,11 @@ def made(
     return data, pt2.opened(data, path)
 
 
-def _describing(bundle: Bundle, share: float) -> Callable[[tuple[str, ...], dict[str, str]], Metadata]:
+def _describing(
+    bundle: Bundle, share: float, more: Callable[[Metadata], Metadata]
+) -> Callable[[tuple[str, ...], dict[str, str]], Metadata]:
     test = _self_test(bundle, share)
-    return lambda names, values: described(bundle.manifest, names, values, test)
+    return lambda names, values: more(described(bundle.manifest, names, values, test))
 
 
 def _self_test(bundle: Bundle, share: float) -> SelfTest:

@@ -15,6 +15,7 @@ import pydantic
 from kdcompress import __version__
 from kdcompress.bundle import Manifest
 from kdcompress.errors import BundleError
+from kdcompress.results import FalseAlarms
 from kdcompress.signature import problems
 
 FORMAT = 1
@@ -81,6 +82,8 @@ class Metadata:
         outputs: names of what comes out, the score first.
         threshold: above it a score means anomaly; None where none was chosen.
         self_test: inputs with their scores.
+        false_alarms: what held-out normals say of the threshold, where they were on the machine.
+        normals: scores of held-out normals, ascending, for p-values; where they were asked for.
         recipe: name of the recipe that the detector was trained by.
         digest: of that run.
         bundle: hash of the bundle that was exported.
@@ -102,6 +105,8 @@ class Metadata:
     inner: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=LABELS.copy)
     quantisation: Quantisation | None = None
+    false_alarms: FalseAlarms | None = None
+    normals: tuple[float, ...] | None = None
     version: str = __version__
     format: int = FORMAT
 
