@@ -16,19 +16,24 @@ from kdcompress.plugins import Plugin
 @click.command()
 @click.argument("target")
 @click.option("--input", "shape", metavar="C,H,W", help="Input shape; needed for an architecture's name.")
+@click.option("--against", metavar="FILE", help="Another exported file, e.g. the teacher's, timed in the same run.")
 @options.as_json
 @options.device
 @options.plugin
-def command(target: str, shape: str | None, as_json: bool, device: str, plugins: tuple[Plugin, ...]) -> None:
+def command(
+    target: str, shape: str | None, against: str | None, as_json: bool, device: str, plugins: tuple[Plugin, ...]
+) -> None:
     """Count and time a detector: TARGET is a bundle, an exported file or the name of an architecture.
 
-    An exported file is timed on one thread of the CPU.
+    An exported file is timed on the CPU: latency on one thread, samples a second on one and on all.
     """
     from kdcompress.exporting import ENDINGS
 
     if Path(target).suffix in ENDINGS:
-        _file(target, shape, as_json=as_json)
+        _file(target, shape, against, as_json=as_json)
         return
+    if against is not None:
+        raise InputError(f"--against: compares exported files, and {target} is none (allowed: {', '.join(ENDINGS)})")
 
     import torch
 
@@ -59,17 +64,21 @@ def command(target: str, shape: str | None, as_json: bool, device: str, plugins:
         show_profile(cost, input_shape)
 
 
-def _file(target: str, shape: str | None, *, as_json: bool) -> None:
+def _file(target: str, shape: str | None, against: str | None, *, as_json: bool) -> None:
     from kdcompress.cli.summary import show_file_profile
     from kdcompress.exporting.timing import profile
 
     cost = profile(Path(target))
     if shape is not None and _shape(shape) != cost.input_shape:
         raise InputError(f"--input {shape}: {target} takes {','.join(map(str, cost.input_shape))}")
+    other = profile(Path(against)) if against is not None else None
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(cost), indent=1))
+        plain = dataclasses.asdict(cost)
+        if other is not None:
+            plain["against"] = dataclasses.asdict(other)
+        click.echo(json.dumps(plain, indent=1))
     else:
-        show_file_profile(cost)
+        show_file_profile(cost, other)
 
 
 def _shape(text: str) -> tuple[int, ...]:

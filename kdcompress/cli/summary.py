@@ -77,16 +77,38 @@ def show_profile(cost: Profile, input_shape: tuple[int, ...]) -> None:
     _console().print(table)
 
 
-def show_file_profile(cost: FileProfile) -> None:
-    """Print what an exported file costs."""
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_row("input", " x ".join(map(str, cost.input_shape)))
-    table.add_row("file", f"{cost.bytes:,} bytes")
-    for name, latency in cost.latency_ms.items():
-        label = f"latency, {name.replace('_', ' ')}, {cost.threads} thread"
-        p50, p95 = numbers.milliseconds(latency.p50), numbers.milliseconds(latency.p95)
-        table.add_row(label, f"{p50} median, {p95} for 95 %")
+def show_file_profile(cost: FileProfile, against: FileProfile | None = None) -> None:
+    """Print what an exported file costs, and beside it another, with how many times as much that is."""
+    table = Table(box=box.SIMPLE, show_header=against is not None)
+    for title in ("", "file", "against", "ratio") if against is not None else ("", ""):
+        table.add_column(title, justify="left" if title == "" else "right")
+    sides = [cost] if against is None else [cost, against]
+    table.add_row("input", *(" x ".join(map(str, one.input_shape)) for one in sides))
+    for name, value, shown in _file_costs(cost):
+        row = [name, shown]
+        if against is not None:
+            other, text = next((one[1:] for one in _file_costs(against) if one[0] == name), (None, numbers.DASH))
+            ratio = other / value if value and other else None
+            # More samples a second are better: the ratio says how many times better the file is.
+            row += [text, numbers.ratio(1 / ratio if ratio and name.startswith("samples") else ratio)]
+        table.add_row(*row)
     _console().print(table)
+
+
+def _file_costs(cost: FileProfile) -> list[tuple[str, float, str]]:
+    rows = [("file", float(cost.bytes), f"{cost.bytes:,} bytes")]
+    for name, latency in cost.latency_ms.items():
+        p50, p95 = numbers.milliseconds(latency.p50), numbers.milliseconds(latency.p95)
+        label = f"latency, {name.replace('_', ' ')}, {cost.threads} thread"
+        rows.append((label, latency.p50, f"{p50} median, {p95} for 95 %"))
+    words = {"one_thread": "1 thread", "all_threads": f"{cost.all_threads} threads"}
+    rows += [
+        (f"samples a second, batch 64, {words[name]}", rate, f"{rate:,.0f}")
+        for name, rate in cost.samples_per_second.items()
+    ]
+    if cost.peak_memory_bytes is not None:
+        rows.append(("peak memory, batch 1", float(cost.peak_memory_bytes), f"{cost.peak_memory_bytes:,} bytes"))
+    return rows
 
 
 def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:

@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,18 @@ def test_without_the_data_inputs_are_made_up(run, capsys, tmp_path, monkeypatch)
         assert json.loads(out)["source"] == "1000 made-up inputs"
 
 
+def test_two_files_are_profiled_in_one_run(run, capsys, monkeypatch):
+    monkeypatch.setattr("kdcompress.exporting.timing._SECONDS", 0.02)
+    given = ("profile", run / "student.onnx", "--against", run / "student.onnx")
+    code, out, _ = call(capsys, *given)
+    assert code == 0
+    assert re.search(r"file +\S+ bytes +\S+ bytes +1\.00 : 1", out)
+    said = json.loads(call(capsys, *given, "--json")[1])
+    assert said["against"]["bytes"] == said["bytes"]
+    code, _, err = call(capsys, "profile", "ede_gan", "--input", "1,8,8", "--against", run / "student.onnx")
+    assert (code, "--against: compares exported files" in err) == (2, True)
+
+
 def test_profile_of_an_exported_file(run, capsys):
     code, out, err = call(capsys, "profile", run / "student.onnx", "--json")
     assert (code, err) == (0, "")
@@ -91,6 +105,13 @@ def test_profile_of_an_exported_file(run, capsys):
     assert (said["threads"], said["input_shape"]) == (1, [1, 8, 8])
     for batch in ("batch_1", "batch_64"):
         assert 0 < said["latency_ms"][batch]["p50"] <= said["latency_ms"][batch]["p95"]
+    assert set(said["samples_per_second"]) == {"one_thread", "all_threads"}
+    assert said["samples_per_second"]["one_thread"] == pytest.approx(
+        64_000 / said["latency_ms"]["batch_64"]["p50"], rel=0.9
+    )
+    if sys.platform == "linux":
+        # Less than its weights cannot be, and more than a large model is no growth of a small one.
+        assert 20_000 < said["peak_memory_bytes"] < 100_000_000
     assert "8 x 8" in call(capsys, "profile", run / "student.onnx", "--input", "1,8,8")[1]
 
 
