@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
+from kdcompress.cli.targets import bundle_file, data_of
 from kdcompress.plugins import Plugin
 
 
@@ -20,16 +20,21 @@ from kdcompress.plugins import Plugin
 @options.device
 @options.plugin
 def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str, plugins: tuple[Plugin, ...]) -> None:
-    """Evaluate a saved detector: on the data that it was trained for, or on what --set data... says."""
+    """Evaluate a saved detector: on the data that it was trained for, or on what --set data... says.
+
+    TARGET is a bundle or a run directory, whose student is meant.
+    """
     from kdcompress import bundle
     from kdcompress.cli.summary import show_evaluation
     from kdcompress.engine.plan import device_for
     from kdcompress.pipeline import evaluate
 
     place = device_for(device)
-    loaded = bundle.load(Path(target))
-    section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data", "evaluation"))
-    evaluation = evaluate(loaded, section, target, place)
+    source = bundle_file(target)
+    loaded = bundle.load(source)
+    known = {"data": data_of(source, loaded.manifest.data)}
+    section = recipes.overridden(known, overrides, allowed=("data", "evaluation"))
+    evaluation = evaluate(loaded, section, str(source), place)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(evaluation), indent=1))
     else:

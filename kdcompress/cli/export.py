@@ -10,7 +10,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, offline, run_of
+from kdcompress.cli.targets import bundle_file, data_of, offline, run_of
 from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
 
@@ -77,7 +77,7 @@ def command(
 
     source = bundle_file(target)
     loaded = bundle.load(source)
-    section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data",))
+    section = recipes.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     folder = source.parent if out is None else out

@@ -10,7 +10,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, offline
+from kdcompress.cli.targets import bundle_file, data_of, offline
 from kdcompress.errors import InputError
 from kdcompress.plugins import Plugin
 
@@ -54,7 +54,7 @@ def command(
         raise InputError(
             f"{file}: takes input of shape {exported.metadata.input.shape}, {source} of {loaded.manifest.input_shape}"
         )
-    section = recipes.overridden({"data": dict(loaded.manifest.data)}, overrides, allowed=("data",))
+    section = recipes.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     limits = Limits(min_spearman, max_flipped, max_auroc_lost)

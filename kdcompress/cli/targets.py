@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kdcompress.errors import RecipeError
 
 if TYPE_CHECKING:
     from kdcompress.results import Result
@@ -30,6 +32,20 @@ def run_of(target: str) -> Result | None:
 
     path = Path(target)
     return RunDir.existing(path).result() if path.is_dir() else None
+
+
+def data_of(source: Path, known: Mapping[str, object]) -> dict[str, object]:
+    """Return what a bundle says of its data, with their place, which only its run's recipe knows."""
+    from kdcompress import library
+    from kdcompress.recipe import PLACES
+
+    try:
+        data = library.read(source.parent / "recipe.yaml").get("data")
+    except RecipeError:
+        data = None
+    if not isinstance(data, dict) or data.get("name") != known.get("name"):
+        return dict(known)
+    return {**known, **{key: data[key] for key in PLACES if data.get(key) is not None}}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@ import io
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,24 @@ def test_without_the_data_inputs_are_made_up(run, capsys, tmp_path, monkeypatch)
         code, out, err = call(capsys, "parity", path, run / "student.onnx", "--json")
         assert (code, err) == (0, "")
         assert json.loads(out)["source"] == "1000 made-up inputs"
+
+
+def test_a_users_own_table_is_found_by_the_runs_recipe(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    random = np.random.default_rng(0)
+    np.savez("mine.npz", X=random.normal(size=(200, 3)), y=np.r_[np.zeros(150, int), np.ones(50, int)])
+    (tmp_path / "mine.yaml").write_text(
+        "data: {name: table, path: mine.npz}\nstudent: {name: mlp_ae, base: 8, depth: 1, latent: 2}\n"
+        "strategy: {name: scratch, epochs: 1}\n"
+    )
+    assert call(capsys, "distill", "mine.yaml")[0] == 0
+    (folder,) = Path("runs/mine").iterdir()
+    code, out, err = call(capsys, "export", folder, "--out", "device", "--quantile", "0.9", "--json")
+    assert (code, err) == (0, "")
+    assert "test samples" in json.loads(out)["parity"]["source"]
+    assert call(capsys, "parity", folder / "student.safetensors", "device/student.onnx")[0] in (0, 1)
+    assert json.loads(call(capsys, "evaluate", folder, "--json")[1])["false_alarms"]["normals"] > 0
 
 
 def test_two_files_are_profiled_in_one_run(run, capsys, monkeypatch):
