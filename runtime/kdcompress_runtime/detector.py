@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdcompress_runtime.errors import FileError, InputError, SelfTestError
+from kdcompress_runtime.errors import FileError, InputError, ScoreError, SelfTestError
 from kdcompress_runtime.file import metadata, read
 from kdcompress_runtime.inputs import checked
 
@@ -90,14 +90,23 @@ class Detector:
 
         Raises:
             InputError: where the batch does not fit the detector.
+            ScoreError: where a score is not finite: what is NaN lies above no threshold, and would pass for normal.
         """
-        return self._scores(checked(batch, self.input_shape, self.dtype))
+        found = self._scores(checked(batch, self.input_shape, self.dtype))
+        if not (whole := np.isfinite(found)).all():
+            first = int(np.argmin(whole))
+            raise ScoreError(
+                f"{np.sum(~whole)} of {len(found)} scores are not finite, the first is {found[first]}, of sample "
+                f"{first}: its numbers are too large for the detector, or the file computes what has no value for it"
+            )
+        return found
 
     def predict(self, batch: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         """Return a decision for each sample, int64 [N]: 0 normal, 1 anomaly.
 
         Raises:
             InputError: as `score`, and where no threshold is known.
+            ScoreError: as `score`.
         """
         if self.threshold is None:
             raise InputError("there is no threshold in the file: give one, Detector.load(..., threshold=...)")
@@ -132,7 +141,8 @@ class Detector:
             raise FileError(
                 f"the output '{self._output}' is {list(found.shape)} for {len(raw)} samples, a score is [N]"
             )
-        return np.asarray(found.reshape(len(raw)), np.float32)
+        with np.errstate(over="ignore"):
+            return np.asarray(found.reshape(len(raw)), np.float32)
 
 
 def _session(data: bytes, path: str | Path, threads: int | None) -> Any:  # noqa: ANN401

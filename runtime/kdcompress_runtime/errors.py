@@ -10,7 +10,11 @@ class FileError(DetectorError):
 
 
 class InputError(DetectorError):
-    """What is to be scored does not fit the detector."""
+    """What is to be scored does not fit the detector, or an option is none that is allowed."""
+
+
+class ScoreError(DetectorError):
+    """A score is not finite, so that nothing can be said of its sample."""
 
 
 class SelfTestError(DetectorError):

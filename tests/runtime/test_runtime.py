@@ -151,6 +151,15 @@ def test_a_newer_format_is_told(runtime, files, tmp_path):
         runtime.Detector.load(tmp_path / "x.onnx")
 
 
+@pytest.mark.parametrize("method", ["score", "predict"])
+def test_a_score_that_is_not_finite_is_told_with_its_sample(runtime, rows, method):
+    """Inputs that are finite, and whose squares are not."""
+    batch = np.zeros((4, 7))
+    batch[2:] = 3e38
+    with pytest.raises(runtime.ScoreError, match=r"2 of 4 scores are not finite, the first is (nan|inf), of sample 2"):
+        getattr(rows[1], method)(batch)
+
+
 def foreign(path, *, shape=("N", 2), external=False, in_attribute=False):
     """Write an ONNX file of no metadata: the sum of each row, [N, 1]."""
     ones = numpy_helper.from_array(np.ones((2, 1), np.float32), "ones")
