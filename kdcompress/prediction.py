@@ -12,6 +12,7 @@ import torch
 
 from kdcompress import bundle
 from kdcompress.data.stream import Array, Sample
+from kdcompress.evaluation.checks import check_finite
 from kdcompress.evaluation.scoring import score
 from kdcompress.exporting import exported
 from kdcompress.exporting.metadata import Input, input_of
@@ -52,7 +53,13 @@ def load(target: Path) -> Scoring:
     """
     if exported.is_exported(str(target)):
         found = exported.load(target)
-        return Scoring(found.metadata.input, found.metadata.threshold, lambda raw: scores(found, raw))
+
+        def scored(raw: Array) -> Array:
+            values = scores(found, raw)
+            check_finite(values, target.name)
+            return values
+
+        return Scoring(found.metadata.input, found.metadata.threshold, scored)
     loaded = bundle.load(target)
     known = input_of(loaded.manifest.input_shape)
     return Scoring(known, loaded.manifest.threshold, lambda raw: score(loaded.detector, torch.from_numpy(raw)))

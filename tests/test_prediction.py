@@ -3,8 +3,10 @@ import pytest
 
 from kdcompress import bundle
 from kdcompress.data.stream import Sample
+from kdcompress.errors import ScoreError
+from kdcompress.exporting.export import export
 from kdcompress.prediction import load, predict
-from tests.exporting.detectors import inputs
+from tests.exporting.detectors import inputs, small
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,11 @@ def test_samples_are_not_gathered_before_they_are_scored(targets):
 
     assert next(predict(load(targets["onnx"]), endless())).score is not None
     assert len(taken) == 64
+
+
+def test_a_score_that_is_not_finite_is_no_score_of_an_exported_file_either(tmp_path):
+    one = small("mlp_ae")
+    export(one, tmp_path / "rows.onnx", "onnx", inputs(one))
+    large = Sample("t", 1, np.full(7, 3e38, np.float32))
+    with pytest.raises(ScoreError, match=r"rows\.onnx: 1 of 2 scores are not finite \(samples 1\)"):
+        list(predict(load(tmp_path / "rows.onnx"), [Sample("t", 0, np.zeros(7, np.float32)), large]))
