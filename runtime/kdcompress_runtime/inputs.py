@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdcompress_runtime.errors import InputError
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_KNOWN = {"1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_KNOWN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+_ORIENTATION = 0x0112
+"""The number of EXIF's tag."""
+
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's names for grey images of more than 8 bits; that of 16-bit PNG files depends on its version."""
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error)
+"""What Pillow raises on damaged files."""
 
 
 def checked(batch: Any, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:  # noqa: ANN401
@@ -64,17 +76,41 @@ def images(paths: Sequence[str | Path], shape: tuple[int | None, ...]) -> np.nda
     channels, height, width = (int(one or 0) for one in shape)
     found = []
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                if image.mode not in _KNOWN:
-                    raise InputError(f"{path}: pixels of mode {image.mode} (allowed: 8-bit grey, colour, transparency)")
-                plain = image.convert(_MODES[channels])
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise InputError(f"{path}: not an image, or a damaged one: {error}") from error
+        plain = _image(path, _MODES[channels])
         if plain.size != (width, height):
             plain = plain.resize((width, height), Image.Resampling.BILINEAR)
         found.append(np.asarray(plain, np.uint8).reshape(height, width, channels).transpose(2, 0, 1))
     return np.stack(found)
+
+
+def _image(path: str | Path, mode: str) -> Image.Image:
+    """Return an image as the package itself reads it: turned as its EXIF data say, 16 bits by the range of the type."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            image = _shallow(opened, path) if opened.mode in _DEEP else opened
+            if image.mode not in _KNOWN:
+                allowed = "8-bit grey, colour, transparency; 16-bit grey"
+                raise InputError(f"{path}: pixels of mode {image.mode} (allowed: {allowed})")
+            return ImageOps.exif_transpose(image).convert(mode)
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: not an image, or a damaged one: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: refused, it is larger than an image should be: {error}") from error
+
+
+def _shallow(image: Image.Image, path: str | Path) -> Image.Image:
+    """Return an image of 16 bits as one of 8, turned alike."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65_535:
+        raise InputError(f"{path}: pixels from {values.min()} to {values.max()} (allowed: 0 to 65535, 16 bits)")
+    plain = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if orientation := image.getexif().get(_ORIENTATION):
+        plain.getexif()[_ORIENTATION] = orientation
+    return plain
 
 
 def spelled(shape: tuple[int | None, ...]) -> str:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import kdcompress
+from kdcompress.data.images import read as ours_read
 from kdcompress.exporting import onnx as ours
 from kdcompress.exporting.export import export
 from kdcompress.exporting.exported import load as exported
@@ -83,6 +84,43 @@ def test_images_from_files_are_as_arrays(detector, conv_ae, tmp_path):
     assert detector.score(str(paths[0])).shape == (1,)
     Image.fromarray(raw[0, 0]).convert("RGB").resize((40, 30)).save(tmp_path / "other.png")
     assert detector.score(tmp_path / "other.png").shape == (1,), "converted and resized"
+
+
+def odd_images(folder):
+    """Write images that an array of pixels says too little of: turned, of 16 bits, with transparency, of a palette."""
+    grey = np.random.default_rng(0).integers(0, 256, (20, 14), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    images = {
+        "turned.jpg": (Image.fromarray(np.stack([grey, grey[::-1], 255 - grey], -1)), {"exif": turned}),
+        "deep.png": (Image.fromarray(grey.astype(np.uint16) * 251), {}),
+        "deep_turned.tif": (Image.fromarray(grey.astype(np.uint16) * 257), {"exif": turned}),
+        "transparent.png": (Image.fromarray(np.stack([grey, grey[::-1]], -1), "LA"), {}),
+        "palette.png": (Image.fromarray(grey).convert("P", palette=Image.Palette.ADAPTIVE), {}),
+        "bits.png": (Image.fromarray(grey > 127), {}),
+    }
+    for name, (image, options) in images.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in images]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_are_read_as_the_package_reads_them(runtime, tmp_path, channels):
+    from kdcompress_runtime.inputs import images
+
+    for path in odd_images(tmp_path):
+        wanted = ours_read(path, (12, 10), channels)
+        assert images([path], (channels, 12, 10)).tolist() == [wanted.tolist()], path.name
+
+
+def test_an_image_that_cannot_be_read_is_told(runtime, detector, tmp_path):
+    for name, pixels, said in (
+        ("float.tif", np.zeros((8, 8), np.float32), "pixels of mode F .allowed: 8-bit grey, colour, transparency; 16"),
+        ("deep.tif", np.full((8, 8), 70_000, np.int32), "pixels from 70000 to 70000 .allowed: 0 to 65535"),
+    ):
+        Image.fromarray(pixels).save(tmp_path / name)
+        with pytest.raises(runtime.InputError, match=rf"{name}: {said}"):
+            detector.score(tmp_path / name)
 
 
 GOOD = np.zeros((2, 1, 12, 10), np.uint8)
