@@ -12,8 +12,19 @@ import numpy as np
 from kdcompress_runtime.errors import FileError, InputError, ScoreError, SelfTestError
 from kdcompress_runtime.file import metadata, read
 from kdcompress_runtime.inputs import checked
+from kdcompress_runtime.metadata import finite
 
 _TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(double)": "float64"}
+_NUMBERS = tuple(
+    f"tensor({one})"
+    for one in (
+        *("float16", "float", "double"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    )
+)
+"""What a score may be, in ONNX's words."""
+
+_MOST_THREADS = 1024
 _QUIET = 4
 """onnxruntime's level for what ends the process: all else comes as an exception too."""
 
@@ -62,7 +73,9 @@ class Detector:
 
         Raises:
             FileError: where the file is missing, cut off, altered, of a newer format, or keeps weights elsewhere.
+            InputError: where an option is not allowed.
         """
+        _check_options(path, threshold, threads)
         data = read(path)
         said = metadata(data, path)
         if said is None and score_output is None:
@@ -71,16 +84,21 @@ class Detector:
                 "of its outputs is the score: score_output=..."
             )
         session = _session(data, path, threads)
-        names = [output.name for output in session.get_outputs()]
+        outputs = {output.name: output.type for output in session.get_outputs()}
         wanted = score_output or "score"
-        if wanted not in names:
-            raise FileError(f"{path}: no output '{wanted}' (allowed: {', '.join(names)})")
+        if wanted not in outputs:
+            raise FileError(f"{path}: no output '{wanted}' (allowed: {', '.join(outputs)})")
+        if outputs[wanted] not in _NUMBERS:
+            raise FileError(f"{path}: the output '{wanted}' is {outputs[wanted]}, a score is a tensor of numbers")
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
             listed = ", ".join(f"{one.name}: {one.type}" for one in inputs)
             raise FileError(f"{path}: expected one input of {', '.join(_TYPES)}, found {listed or 'none'}")
-        own = said["threshold"] if said is not None else None
-        return cls(session, wanted, own if threshold is None else float(threshold), said)
+        if said is not None:
+            _check_input(said["input"], inputs[0], path)
+        if threshold is None and said is not None:
+            threshold = said["threshold"]
+        return cls(session, wanted, None if threshold is None else float(threshold), said)
 
     def score(self, batch: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - whatever numpy takes
         """Return the anomaly scores float32 [N]; higher is more anomalous.
@@ -145,6 +163,30 @@ class Detector:
             return np.asarray(found.reshape(len(raw)), np.float32)
 
 
+def _check_options(path: object, threshold: object, threads: object) -> None:
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"path: expected the path of a file, found {path!r:.80}")
+    if threshold is not None and not finite(threshold):
+        raise InputError(f"threshold: expected a finite number, or None for the file's own, found {threshold!r:.80}")
+    whole = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool) and 1 <= threads <= _MOST_THREADS
+    if threads is not None and not whole:
+        raise InputError(
+            f"threads: expected a whole number from 1 to {_MOST_THREADS:,}, or None for onnxruntime's choice, "
+            f"found {threads!r:.80}"
+        )
+
+
+def _check_input(said: Mapping[str, Any], given: Any, path: str | Path) -> None:  # noqa: ANN401
+    """Compare what the metadata say of the input with the graph's: the self-test is made of the former."""
+    sides, dtype = given.shape[1:], _TYPES[given.type]
+    fits = len(sides) == len(said["shape"]) and said["dtype"] == dtype
+    if not fits or any(isinstance(have, int) and have != want for want, have in zip(said["shape"], sides, strict=True)):
+        raise FileError(
+            f"{path}: its metadata are damaged: input is {said['dtype']} {said['shape']} there, {dtype} {sides} in its "
+            "graph"
+        )
+
+
 def _session(data: bytes, path: str | Path, threads: int | None) -> Any:  # noqa: ANN401
     # It takes longer to load than all else here.
     import onnxruntime
@@ -152,7 +194,7 @@ def _session(data: bytes, path: str | Path, threads: int | None) -> Any:  # noqa
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     if threads is not None:
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        options.intra_op_num_threads = options.inter_op_num_threads = int(threads)
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its errors have no common class

@@ -6,14 +6,13 @@ Protocol buffers are fields one after the other, each a number, a wire type and 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kdcompress_runtime.errors import FileError
+from kdcompress_runtime.metadata import parsed
 
-FORMAT = 1
 KEY, HASH_KEY = "kdcompress", "kdcompress.sha256"
 
 _GRAPH, _METADATA = 7, 14
@@ -47,6 +46,8 @@ def read(path: str | Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise FileError(f"{path}: cannot read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{path}: cannot read: {error}") from error
     try:
         if _GRAPH not in {number for number, _ in _fields(memoryview(data))}:
             raise ValueError("there is no graph in it")
@@ -60,7 +61,7 @@ def metadata(data: bytes, path: str | Path) -> dict[str, Any] | None:
     """Return what kdcompress wrote of the detector into a file; None where another tool wrote it.
 
     Raises:
-        FileError: where the content is not what was written, or is of a newer format.
+        FileError: where the content is not what was written, lacks what is needed, or is of a newer format.
     """
     entries = {}
     for number, value in _fields(memoryview(data)):
@@ -72,14 +73,7 @@ def metadata(data: bytes, path: str | Path) -> dict[str, Any] | None:
     last = _last(data)
     if last is None or data[-_DIGEST:] != hashlib.sha256(data[:last]).hexdigest().encode():
         raise FileError(f"{path}: altered or damaged: the hash of its content is not the one that it was written with")
-    try:
-        plain = json.loads(entries[KEY.encode()])
-        known = plain["format"]
-        if not isinstance(known, int) or known > FORMAT:
-            raise FileError(f"{path}: written by a newer kdcompress (format {known}, known here: {FORMAT})")
-    except (ValueError, TypeError, LookupError) as error:
-        raise FileError(f"{path}: its metadata are damaged: {error}") from error
-    return dict(plain)
+    return parsed(entries.get(KEY.encode(), b""), path)
 
 
 def _last(data: bytes) -> int | None:

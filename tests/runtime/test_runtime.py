@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -84,6 +85,73 @@ def test_images_from_files_are_as_arrays(detector, conv_ae, tmp_path):
     assert detector.score(str(paths[0])).shape == (1,)
     Image.fromarray(raw[0, 0]).convert("RGB").resize((40, 30)).save(tmp_path / "other.png")
     assert detector.score(tmp_path / "other.png").shape == (1,), "converted and resized"
+
+
+def resealed(files, path, change):
+    """Write the file with other metadata, and a hash that fits them, as whoever edits on purpose can."""
+    proto = onnx.load(files["onnx"])
+    said = json.loads({one.key: one.value for one in proto.metadata_props}["kdcompress"])
+    text = change(said)
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key="kdcompress", value=text if isinstance(text, str) else json.dumps(said))
+    body = proto.SerializeToString(deterministic=True)
+    path.write_bytes(body + ours.trailer(hashlib.sha256(body).hexdigest()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda said: said.pop("threshold") and None, "threshold: expected a finite number or null, it is missing"),
+        (lambda said: said.update(threshold="abc"), "threshold: expected a finite number or null, found 'abc'"),
+        (lambda said: said.update(threshold=True), "threshold: expected a finite number or null, found True"),
+        (lambda said: said.update(threshold=10**400), "threshold: expected a finite number or null, found 10000"),
+        (
+            lambda said: json.dumps({**said, "threshold": 0.5}).replace('"threshold": 0.5', '"threshold": 1e999'),
+            "threshold: expected a finite number or null, found inf",
+        ),
+        (lambda said: said.pop("self_test") and None, "self_test.scores: expected a list .* it is missing"),
+        (lambda said: said["self_test"].update(scores=["x"]), r"self_test.scores: expected a list .* found \['x'\]"),
+        (lambda said: said["self_test"].update(scores=[]), r"self_test.scores: expected a list .* found \[\]"),
+        (lambda said: said["self_test"].update(tolerance=-1), "self_test.tolerance: expected a finite .* found -1"),
+        (lambda said: said["self_test"].update(inputs="AAAA"), "self_test.inputs: expected 120 bytes .* found 3"),
+        (lambda said: said["self_test"].update(inputs="*"), "self_test.inputs: expected base64"),
+        (lambda said: said["self_test"].update(inputs=3), "self_test.inputs: expected text in base64, found 3"),
+        (lambda said: said["input"].update(shape=[10, 12, 1]), r"uint8 \[10, 12, 1\] there, uint8 \[1, 12, 10\] in"),
+        (lambda said: said["input"].update(shape=[120]), r"uint8 \[120\] there, uint8 \[1, 12, 10\] in"),
+        (lambda said: said["input"].update(shape="x"), "input.shape: expected a list of whole numbers above 0"),
+        (lambda said: said["input"].update(dtype="int8"), "input.dtype: expected 'uint8' or 'float32', found 'int8'"),
+        (lambda said: said.update(format="2"), "format: expected a whole number, at least 1, found '2'"),
+        (lambda said: "[1]", "format: expected a whole number, at least 1, it is missing"),
+        (lambda said: "[" * 100_000, "recursion"),
+    ],
+)
+def test_metadata_that_lack_what_is_needed_are_told(runtime, files, tmp_path, change, said):
+    path = resealed(files, tmp_path / "x.onnx", change)
+    with pytest.raises(runtime.FileError, match=rf"x\.onnx: its metadata are damaged: .*{said}"):
+        runtime.Detector.load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threshold": float("nan")}, "threshold: expected a finite number, or None .* found nan"),
+        ({"threshold": float("inf")}, "threshold: expected a finite number, or None .* found inf"),
+        ({"threshold": "x"}, "threshold: expected a finite number, or None .* found 'x'"),
+        ({"threads": "a"}, "threads: expected a whole number from 1 to 1,024, or None .* found 'a'"),
+        ({"threads": 0}, "threads: expected a whole number from 1 to 1,024, or None .* found 0"),
+        ({"threads": 1.5}, "threads: expected a whole number from 1 to 1,024, or None .* found 1.5"),
+        ({"path": None}, "path: expected the path of a file, found None"),
+    ],
+)
+def test_an_option_that_is_not_allowed_is_told(runtime, files, options, said):
+    with pytest.raises(runtime.InputError, match=said):
+        runtime.Detector.load(**{"path": files["onnx"], **options})
+
+
+def test_numbers_of_numpy_are_options_too(runtime, files):
+    found = runtime.Detector.load(files["onnx"], threshold=np.float32(0.5), threads=np.int64(1))
+    assert found.threshold == 0.5
 
 
 def odd_images(folder):
@@ -232,6 +300,24 @@ def test_a_file_of_another_tool_runs_if_its_score_is_named(runtime, tmp_path):
         found.self_test()
     known = runtime.Detector.load(path, score_output="anomaly", threshold=5)
     assert known.predict([[1.0, 2.0], [3.0, 4.0]]).tolist() == [0, 1]
+
+
+def test_an_output_that_is_no_tensor_of_numbers_is_no_score(runtime, tmp_path):
+    """As scikit-learn's classifiers have where they are exported with ZipMap."""
+    node = helper.make_node("ZipMap", ["x"], ["chances"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    one = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_value_info("chances", helper.make_sequence_type_proto(one))],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "x.onnx")
+    with pytest.raises(
+        runtime.FileError, match=r"the output 'chances' is seq\(map\(.*, a score is a tensor of numbers"
+    ):
+        runtime.Detector.load(tmp_path / "x.onnx", score_output="chances")
 
 
 @pytest.mark.parametrize("in_attribute", [False, True])
