@@ -133,7 +133,7 @@ def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:
 def show_parity(parity: Parity, path: Path, size: int) -> None:
     """Print how close an exported file is to its detector."""
     table = Table(box=box.SIMPLE, show_header=False)
-    failed = "FAILED" if parity.limits is not None else f"FAILED, first at '{parity.first_difference}'"
+    failed = "FAILED" if parity.first_difference is None else f"FAILED, first at '{parity.first_difference}'"
     table.add_row("gate", "passed" if parity.passed else failed)
     table.add_row("compared on", parity.source)
     table.add_row("score difference", f"{parity.largest:.3g} at most, {parity.mean:.3g} in the mean")
@@ -148,6 +148,6 @@ def show_parity(parity: Parity, path: Path, size: int) -> None:
     if parity.flipped is not None:
         table.add_row("decisions flipped", f"{parity.flipped:,} of {parity.inputs:,}")
     for one in parity.broken:
-        table.add_row("limit", one)
+        table.add_row("not kept", one)
     table.add_row("file", f"{path} ({numbers.size(size)})")
     _console().print(table)

@@ -81,18 +81,24 @@ def check(found: Parity, path: Path, detail: Callable[[], str] = str) -> None:
         detail: says more of an int8 file that has not passed.
 
     Raises:
-        ParityError: where it has not, with the first output that differs or, for int8, the limits that are broken.
+        ParityError: where it has not, with the first output that differs, the thresholds where only they do or, for
+            int8, the limits that are broken.
     """
     if not found.passed and found.limits is not None:
         raise ParityError(
             f"{path}: eight bits change what the detector says: {'; '.join(found.broken)}, on {found.source}{detail()}"
         )
+    if not found.passed and found.first_difference is None:
+        flipped = (
+            f": {found.flipped:,} of {found.inputs:,} decisions flipped on {found.source}" if found.flipped else ""
+        )
+        raise ParityError(f"{path}: does not decide as the bundle does: {'; '.join(found.broken)}{flipped}")
     if not found.passed:
         flipped = f", {found.flipped_beyond} decisions flipped by more than that" if found.flipped_beyond else ""
         raise ParityError(
             f"{path}: does not compute what the bundle does: scores differ by up to {found.largest:.3g} on "
             f"{found.source}, {found.tolerance:.3g} is allowed (--tolerance){flipped}; the first output that "
-            f"differs is '{found.first_difference}'"
+            f"differs is '{found.first_difference}'{''.join(f'; {one}' for one in found.broken)}"
         )
 
 

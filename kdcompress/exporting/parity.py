@@ -45,8 +45,8 @@ class Parity:
     """How far a file's scores are from those of torch in float32.
 
     Attributes:
-        passed: a file in float: no difference, and no flipped decision's margin, is above the tolerance; an int8 file:
-            no limit is passed.
+        passed: a file in float: no difference of scores or thresholds, and no flipped decision's margin, is above the
+            tolerance; an int8 file: no limit is passed; both: none has a threshold that the other has not.
         inputs: compared.
         source: where they are from.
         largest: difference of two scores.
@@ -57,9 +57,10 @@ class Parity:
         auroc_exported: the same of the file.
         flipped: decisions that differ, each at its own threshold; None where one of the two has none.
         flipped_beyond: those whose score is further than the tolerance from the threshold.
-        first_difference: the first output on the way to the score that differs, where a file in float has failed.
+        first_difference: the first output on the way to the score that differs, where a file in float has failed by its
+            scores.
         limits: of an int8 file; None for one in float.
-        broken: in words, what of them the file does not keep.
+        broken: in words, what of them the file does not keep, and how its threshold is another than it should be.
     """
 
     passed: bool
@@ -102,15 +103,17 @@ def compare(
     away = np.where(np.isfinite(away), away, np.inf)
     tolerance = tolerance_of(wanted, share)
     rounded = exported.metadata.quantisation is not None
-    own = exported.metadata.threshold if rounded else threshold
+    own = exported.metadata.threshold
     flipped = beyond = None
     if threshold is not None and own is not None:
         other = (found > own) != (wanted > threshold)
         flipped, beyond = int(other.sum()), int((other & (np.abs(wanted - threshold) > tolerance)).sum())
+    same = bool((away <= tolerance).all())
+    unlike = _unlike(threshold, own, None if rounded else tolerance)
     labelled = len(given.labels)
     labels = given.labels.numpy()
     measured = Parity(
-        passed=bool((away <= tolerance).all()) and not beyond,
+        passed=same and not beyond and not unlike,
         inputs=len(wanted),
         source=given.source,
         largest=float(away.max()),
@@ -121,13 +124,24 @@ def compare(
         auroc_exported=_auroc(labels, found[:labelled]),
         flipped=flipped,
         flipped_beyond=beyond,
+        broken=unlike,
     )
     if rounded:
-        broken = _broken(measured, limits)
+        broken = (*unlike, *_broken(measured, limits))
         return replace(measured, passed=not broken, limits=limits, broken=broken)
-    if measured.passed:
+    if same:
         return measured
     return replace(measured, first_difference=_first_difference(detector, exported, given.raw[_worst(away)], share))
+
+
+def _unlike(threshold: float | None, own: float | None, tolerance: float | None) -> tuple[str, ...]:
+    """Say how a file's threshold is another than its detector's; of an int8 file, with no tolerance, it has to be."""
+    if threshold is None or own is None:
+        differ = threshold != own
+    else:
+        differ = tolerance is not None and abs(own - threshold) > tolerance
+    said = ["none" if one is None else f"{one:.9g}" for one in (own, threshold)]
+    return (f"the file's threshold is {said[0]}, the bundle's is {said[1]}",) if differ else ()
 
 
 def _broken(found: Parity, limits: Limits) -> tuple[str, ...]:

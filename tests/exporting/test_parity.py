@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from kdcompress.data.synthetic import synthetic
 from kdcompress.errors import BundleError
 from kdcompress.evaluation import score
 from kdcompress.exporting import onnx as ours
-from kdcompress.exporting.export import made
+from kdcompress.exporting.export import ParityError, check, made
 from kdcompress.exporting.exported import Exported, load
 from kdcompress.exporting.inputs import Inputs, made_up, of_data
 from kdcompress.exporting.parity import compare, scores
@@ -160,6 +161,35 @@ def test_a_graph_that_mixes_its_batch_is_caught(files, conv_ae):
 def test_without_threshold_and_labels_there_are_no_decisions(files, conv_ae):
     found = compare(conv_ae.detector, None, load(files["pt2"]), inputs(conv_ae))
     assert (found.flipped, found.flipped_beyond, found.auroc, found.auroc_exported) == (None, None, None, None)
+
+
+def with_threshold(exported, value):
+    return dataclasses.replace(exported, metadata=dataclasses.replace(exported.metadata, threshold=value))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_files_own_threshold_is_what_it_decides_by(files, conv_ae, kind):
+    exported, own = load(files[kind]), conv_ae.manifest.threshold
+    wanted = score(conv_ae.detector, inputs(conv_ae).raw)
+    # Twice as high may decide all of these inputs alike; it is another threshold all the same.
+    for value in (2 * own, 0.5 * own, own + 1e6):
+        found = gate(conv_ae, with_threshold(exported, value))
+        assert (found.passed, found.first_difference) == (False, None)
+        assert found.flipped == pytest.approx(np.sum((wanted > value) != (wanted > own)), abs=1)
+        assert found.broken == (f"the file's threshold is {value:.9g}, the bundle's is {own:.9g}",)
+        with pytest.raises(ParityError, match=r"x: does not decide as the bundle does: the file's threshold is"):
+            check(found, Path("x"))
+    assert gate(conv_ae, with_threshold(exported, own + 0.5 * found.tolerance)).passed
+
+
+@pytest.mark.parametrize("which", ["onnx", "int8"])
+def test_a_threshold_that_only_one_side_has_fails(files, eight, conv_ae, which):
+    exported = load(files["onnx"] if which == "onnx" else eight)
+    for mine, its, said in ((1.5, None, "is none, the bundle's is 1.5"), (None, 1.5, "is 1.5, the bundle's is none")):
+        found = compare(conv_ae.detector, mine, with_threshold(exported, its), inputs(conv_ae))
+        assert (found.passed, found.flipped) == (False, None)
+        assert said in found.broken[0]
+    assert compare(conv_ae.detector, None, with_threshold(exported, None), inputs(conv_ae)).passed
 
 
 def test_labels_give_both_aurocs(files, conv_ae):
