@@ -45,11 +45,22 @@ def out(default: str | None) -> Callable[[F], F]:
     )
 
 
+class _Share(click.FloatRange):
+    """A range of numbers; what is no number lies in every range by click's comparisons."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Refuse NaN beside what is out of range."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"expected a number from {self.min:g} to {self.max:g}, not {value}", param, ctx)
+        return found
+
+
 def tolerance(command: F) -> F:
     """Add ``--tolerance SHARE``."""
     return click.option(
         "--tolerance",
-        type=click.FloatRange(0, 0.1, min_open=True),
+        type=_Share(0, 0.1, min_open=True),
         default=1e-4,
         show_default=True,
         help="How far a score may be off, as a share of the median score.",
@@ -64,7 +75,7 @@ def limits(command: F) -> F:
         ("--max-auroc-lost", 0.003, "int8: AUROC lost, at most; 0.003 is 0.3 points."),
     ]
     for name, default, words in reversed(shares):
-        kind = click.FloatRange(0, 1)
+        kind = _Share(0, 1)
         command = click.option(name, type=kind, default=default, show_default=True, help=words)(command)
     return command
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcompress.errors import BundleError
+from kdcompress.errors import BundleError, InputError
 from kdcompress.evaluation.metrics import auroc
 from kdcompress.evaluation.scoring import outputs, score
 from kdcompress.exporting.exported import Array, Exported
@@ -35,6 +35,17 @@ class Limits:
     spearman: float = 0.99
     flipped: float = 0.03
     auroc_lost: float = 0.003
+
+    def __post_init__(self) -> None:
+        """Check that each is a number in its range: nothing is below NaN, so that a limit of it would allow all.
+
+        Raises:
+            InputError: where one is not.
+        """
+        for name, lowest in (("spearman", -1), ("flipped", 0), ("auroc_lost", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not lowest <= value <= 1:
+                raise InputError(f"limits: {name}: expected a number from {lowest} to 1, not {value!r:.80}")
 
 
 LIMITS = Limits()
@@ -164,7 +175,13 @@ def _broken(found: Parity, limits: Limits) -> tuple[str, ...]:
 
 
 def tolerance_of(scores: Array, share: float) -> float:
-    """Return how far a score may be off: a share of the median, or of the mean where half of the scores are 0."""
+    """Return how far a score may be off: a share of the median, or of the mean where half of the scores are 0.
+
+    Raises:
+        InputError: where the share is not a finite number, or below 0.
+    """
+    if not 0 <= share < np.inf:
+        raise InputError(f"share: expected a finite number, at least 0, not {share!r:.80}")
     sizes = np.abs(scores)
     return share * float(np.median(sizes) or sizes.mean())
 

@@ -141,6 +141,13 @@ def test_profile_of_an_exported_file(run, capsys):
         (["export", "{run}", "--to", "int9"], "did you mean 'int8'? (allowed: int8, onnx, pt2)"),
         (["export", "{run}", "--to", "pt2", "--kit"], "its example runs ONNX files"),
         (["export", "{run}", "--to", "int8", "--min-spearman", "2"], "--min-spearman"),
+        (["export", "{run}", "--to", "int8", "--min-spearman", "nan"], "expected a number from 0 to 1, not nan"),
+        (["parity", "{run}", "{run}/student.onnx", "--max-flipped", "nan"], "expected a number from 0 to 1, not nan"),
+        (
+            ["parity", "{run}", "{run}/student.onnx", "--max-auroc-lost", "-nan"],
+            "expected a number from 0 to 1, not -nan",
+        ),
+        (["parity", "{run}", "{run}/student.onnx", "--tolerance", "nan"], "expected a number from 0 to 0.1, not nan"),
         (["export", "{run}", "--outputs", "map"], "allowed: reconstruction, anomaly_map"),
         (["export", "{run}", "--tolerance", "0"], "--tolerance"),
         (["export", "no.safetensors"], "no such file"),

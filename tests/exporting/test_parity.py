@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from onnx import numpy_helper
 from scipy.stats import spearmanr
 
 from kdcompress.data.synthetic import synthetic
-from kdcompress.errors import BundleError
+from kdcompress.errors import BundleError, InputError
 from kdcompress.evaluation import score
 from kdcompress.exporting import onnx as ours
 from kdcompress.exporting.export import ParityError, check, made
 from kdcompress.exporting.exported import Exported, load
 from kdcompress.exporting.inputs import Inputs, made_up, of_data
-from kdcompress.exporting.parity import compare, scores
+from kdcompress.exporting.parity import Limits, compare, scores
 from tests.exporting.detectors import inputs
 
 
@@ -190,6 +191,19 @@ def test_a_threshold_that_only_one_side_has_fails(files, eight, conv_ae, which):
         assert (found.passed, found.flipped) == (False, None)
         assert said in found.broken[0]
     assert compare(conv_ae.detector, None, with_threshold(exported, None), inputs(conv_ae)).passed
+
+
+@pytest.mark.parametrize("name", ["spearman", "flipped", "auroc_lost"])
+@pytest.mark.parametrize("value", [math.nan, 1.5, -1.5, "0.5", None, True])
+def test_limits_that_limit_nothing_are_refused(name, value):
+    with pytest.raises(InputError, match=rf"limits: {name}: expected a number from -?\d to 1, not {value!r}"):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("share", [math.nan, math.inf, -1e-4])
+def test_a_share_that_is_none_is_refused(files, conv_ae, share):
+    with pytest.raises(InputError, match=f"share: expected a finite number, at least 0, not {share}"):
+        gate(conv_ae, load(files["pt2"]), share=share)
 
 
 def test_labels_give_both_aurocs(files, conv_ae):
