@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ import torch
 
 from kdcompress import bundle
 from kdcompress.data.stream import Array, Sample
-from kdcompress.evaluation.checks import check_finite
-from kdcompress.evaluation.scoring import score
+from kdcompress.evaluation.scoring import unchecked
 from kdcompress.exporting import exported
 from kdcompress.exporting.metadata import Input, input_of
 from kdcompress.exporting.parity import scores
@@ -28,7 +28,7 @@ class Scoring:
     Attributes:
         input: what goes in.
         threshold: above it a score means anomaly; None where none was chosen.
-        score: raw data [N, ...] to scores [N].
+        score: raw data [N, ...] to scores [N], finite or not.
     """
 
     input: Input
@@ -53,29 +53,26 @@ def load(target: Path) -> Scoring:
     """
     if exported.is_exported(str(target)):
         found = exported.load(target)
-
-        def scored(raw: Array) -> Array:
-            values = scores(found, raw)
-            check_finite(values, target.name)
-            return values
-
-        return Scoring(found.metadata.input, found.metadata.threshold, scored)
+        return Scoring(found.metadata.input, found.metadata.threshold, lambda raw: scores(found, raw))
     loaded = bundle.load(target)
     known = input_of(loaded.manifest.input_shape)
-    return Scoring(known, loaded.manifest.threshold, lambda raw: score(loaded.detector, torch.from_numpy(raw)))
+    return Scoring(known, loaded.manifest.threshold, lambda raw: unchecked(loaded.detector, torch.from_numpy(raw)))
 
 
 def predict(scoring: Scoring, samples: Iterable[Sample]) -> Iterator[Predicted]:
-    """Score samples in their order, a batch at a time; what has a problem gets no score.
-
-    Raises:
-        ScoreError: where a score is not finite.
-    """
+    """Score samples in their order, a batch at a time; what has a problem, or no finite score, gets none."""
     left = iter(samples)
     while batch := list(itertools.islice(left, _BATCH)):
         good = [one.values for one in batch if one.values is not None]
         found = iter(scoring.score(np.stack(good)).tolist() if good else [])
         for sample in batch:
-            value = next(found) if sample.values is not None else None
-            decided = None if value is None or scoring.threshold is None else int(value > scoring.threshold)
-            yield Predicted(sample, value, decided)
+            yield Predicted(sample, None, None) if sample.values is None else _decided(scoring, sample, next(found))
+
+
+def _decided(scoring: Scoring, sample: Sample, score: float) -> Predicted:
+    if not math.isfinite(score):
+        # No comparison with a threshold says anything of it: NaN would pass for normal.
+        place = sample.file if sample.row is None else f"{sample.file}: row {sample.row}"
+        problem = f"{place}: its score is {score:g}, expected a finite number: its values are far from the training's"
+        return Predicted(replace(sample, values=None, problem=problem), None, None)
+    return Predicted(sample, score, None if scoring.threshold is None else int(score > scoring.threshold))

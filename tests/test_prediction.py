@@ -1,11 +1,13 @@
+import re
+
 import numpy as np
 import pytest
 
 from kdcompress import bundle
 from kdcompress.data.stream import Sample
-from kdcompress.errors import ScoreError
 from kdcompress.exporting.export import export
-from kdcompress.prediction import load, predict
+from kdcompress.exporting.metadata import Input
+from kdcompress.prediction import Scoring, load, predict
 from tests.exporting.detectors import inputs, small
 
 
@@ -14,6 +16,18 @@ def targets(files, conv_ae, tmp_path_factory):
     path = tmp_path_factory.mktemp("bundle") / "a.safetensors"
     bundle.save(path, conv_ae.manifest, conv_ae.pair)
     return {**files, "bundle": path}
+
+
+@pytest.fixture(scope="module")
+def row_targets(tmp_path_factory):
+    """Those of a detector that takes rows of seven numbers."""
+    folder, one = tmp_path_factory.mktemp("rows"), small("mlp_ae")
+    for kind in ("onnx", "pt2"):
+        export(one, folder / f"a.{kind}", kind, inputs(one))
+    bundle.save(folder / "a.safetensors", one.manifest, one.pair)
+    return {
+        kind: folder / f"a.{ending}" for kind, ending in (("onnx", "onnx"), ("pt2", "pt2"), ("bundle", "safetensors"))
+    }
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "bundle"])
@@ -48,9 +62,20 @@ def test_samples_are_not_gathered_before_they_are_scored(targets):
     assert len(taken) == 64
 
 
-def test_a_score_that_is_not_finite_is_no_score_of_an_exported_file_either(tmp_path):
-    one = small("mlp_ae")
-    export(one, tmp_path / "rows.onnx", "onnx", inputs(one))
-    large = Sample("t", 1, np.full(7, 3e38, np.float32))
-    with pytest.raises(ScoreError, match=r"rows\.onnx: 1 of 2 scores are not finite \(samples 1\)"):
-        list(predict(load(tmp_path / "rows.onnx"), [Sample("t", 0, np.zeros(7, np.float32)), large]))
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "bundle"])
+@pytest.mark.parametrize("value", [1e38, -1e38])
+def test_a_score_that_is_not_finite_makes_a_bad_sample_of_its_row_alone(row_targets, kind, value):
+    rows = np.zeros((3, 7), np.float32)
+    rows[1, 2] = value
+    found = list(predict(load(row_targets[kind]), (Sample("t.csv", row, one) for row, one in enumerate(rows))))
+    assert [one.score is None for one in found] == [False, True, False]
+    assert [one.decision is None for one in found] == [False, True, False]
+    assert re.search("t.csv: row 1: its score is (inf|nan), expected a finite number", found[1].sample.problem)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_an_image_without_a_finite_score_is_named_by_its_file(score):
+    scoring = Scoring(Input("image", (1, 2, 2), "uint8"), 0.5, lambda raw: np.full(len(raw), score))
+    (found,) = predict(scoring, [Sample("a.png", None, np.zeros((1, 2, 2), np.uint8))])
+    assert (found.score, found.decision) == (None, None)
+    assert found.sample.problem.startswith(f"a.png: its score is {score:g}")

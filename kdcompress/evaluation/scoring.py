@@ -26,6 +26,19 @@ def score(detector: Detector, raw: Tensor, *, device: torch.device | str = "cpu"
     Raises:
         ScoreError: a score is NaN or infinite, or the detector does not return [N].
     """
+    scores = unchecked(detector, raw, device=device, batch_size=batch_size)
+    check_finite(scores, type(detector).__name__)
+    return scores
+
+
+def unchecked(
+    detector: Detector, raw: Tensor, *, device: torch.device | str = "cpu", batch_size: int = 512
+) -> np.ndarray:
+    """Return what `score` does, with scores that are not finite among them: for whoever says which sample it is.
+
+    Raises:
+        ScoreError: the detector does not return [N].
+    """
     device = torch.device(device)
     scorer = Scorer(_in_float32(detector))
     scores = np.empty(len(raw), dtype=np.float64)
@@ -39,7 +52,6 @@ def score(detector: Detector, raw: Tensor, *, device: torch.device | str = "cpu"
                     f"it must return one score for each sample, ({len(batch)},)"
                 )
             scores[start : start + batch_size] = values.cpu().double().numpy()
-    check_finite(scores, type(detector).__name__)
     return scores
 
 
