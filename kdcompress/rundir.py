@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import filelock
 import numpy as np
 
 from kdcompress.contents import read_arrays, read_bytes, read_environment, read_history, read_result, read_text
+from kdcompress.disk import whole
 from kdcompress.errors import InputError
 from kdcompress.results import Result, to_json
 
@@ -26,24 +26,13 @@ _HASH = hashlib.sha256().digest_size
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a reader sees the old content or the new, never a part.
+    """Write a file whole or not at all, as `whole` does.
 
     Raises:
         InputError: where the folder cannot be written to or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with whole(path) as file:
+        file.write(data)
 
 
 def _json(plain: object) -> bytes:
