@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
-import secrets
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import click
 
 from kdcompress.cli import options
 from kdcompress.cli.targets import bundle_file
+from kdcompress.disk import whole
 from kdcompress.errors import DataError, InputError, unknown
 from kdcompress.plugins import Plugin
 
@@ -53,7 +55,10 @@ def command(
     from kdcompress.data.stream import samples
     from kdcompress.prediction import load, predict
 
-    scoring = load(bundle_file(target))
+    file = bundle_file(target)
+    scoring = load(file)
+    if out is not None:
+        _apart(out, file, inputs)
     names = tuple(one.strip() for one in columns.split(",") if one.strip())
     taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names)
     skipped = 0
@@ -78,17 +83,24 @@ def _lines(out: Path | None) -> Iterator[Callable[[Predicted], None]]:
         yield _writer(sys.stdout, as_json=False)
         sys.stdout.flush()
         return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    with whole(out) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield _writer(text, as_json=out.suffix == ".jsonl")
+        # Not closed: the file would be closed too, before it is safe on the disk.
+        text.detach()
+
+
+def _apart(out: Path, target: Path, inputs: tuple[str, ...]) -> None:
+    """Refuse to write over what is read, by whatever name."""
+    from kdcompress.data.stream import read_from
+
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield _writer(file, as_json=out.suffix == ".jsonl")
-        temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        there = out.stat()
+    except OSError:
+        return
+    for what, one in (("TARGET", target.stat()), *(("an INPUT", found) for found in read_from(inputs))):
+        if stat.S_ISREG(there.st_mode) and os.path.samestat(there, one):
+            raise InputError(f"--out: {out} is {what}, which would be lost (allowed: another file)")
 
 
 def _writer(file: TextIO, *, as_json: bool) -> Callable[[Predicted], None]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import math
+import os
 import sys
 import warnings
 import zipfile
@@ -74,6 +76,16 @@ def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: 
             yield from _images(path, shape)
 
 
+def read_from(inputs: Sequence[str]) -> Iterator[os.stat_result]:
+    """Return what the system says of each file that samples of these inputs are read from, but of missing ones."""
+    for one in inputs:
+        with contextlib.suppress(OSError):
+            if one == STDIN:
+                yield os.fstat(sys.stdin.fileno())
+            else:
+                yield from (file.stat() for file in (_listed(Path(one)) if Path(one).is_dir() else [Path(one)]))
+
+
 def _opened(path: Path) -> TextIO:
     try:
         return path.open(newline="", encoding="utf-8-sig")
@@ -92,7 +104,7 @@ def _images(path: Path, shape: tuple[int, ...]) -> Iterator[Sample]:
         )
     files = [path]
     if path.is_dir():
-        files = sorted(one for one in path.rglob("*") if one.suffix.lower() in images.ENDINGS and one.is_file())
+        files = _listed(path)
         if not files:
             raise DataError(f"{path}: no images in it (allowed endings: {', '.join(images.ENDINGS)})")
     for file in files:
@@ -104,6 +116,10 @@ def _images(path: Path, shape: tuple[int, ...]) -> Iterator[Sample]:
             yield Sample(str(file), None, None, str(error))
         else:
             yield Sample(str(file), None, values)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in images.ENDINGS and one.is_file())
 
 
 def _npz(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Sample]:

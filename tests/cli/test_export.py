@@ -273,6 +273,27 @@ def test_predict_skips_or_fails_on_what_is_bad(run, images, capsys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "s.jsonl", "t.npz"]
 
 
+@pytest.mark.parametrize("name", ["images/0.png", "t.npz", "link.npz", "hard.npz", "s.onnx"])
+def test_predict_does_not_write_over_what_it_reads(run, images, capsys, tmp_path, name):
+    (tmp_path / "s.onnx").write_bytes((run / "student.onnx").read_bytes())
+    (tmp_path / "link.npz").symlink_to("t.npz")
+    (tmp_path / "hard.npz").hardlink_to(tmp_path / "t.npz")
+    before = (tmp_path / name).read_bytes()
+    code, out, err = call(capsys, "predict", tmp_path / "s.onnx", images, tmp_path / "t.npz", "--out", tmp_path / name)
+    assert (code, out) == (2, "")
+    assert f"--out: {tmp_path / name} is {'TARGET' if name == 's.onnx' else 'an INPUT'}" in err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_predict_does_not_write_over_what_stdin_reads(run, capsys, tmp_path, monkeypatch):
+    (tmp_path / "in.csv").write_text("1,2,3\n")
+    with (tmp_path / "in.csv").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        code, _, err = call(capsys, "predict", run / "student.onnx", "-", "--out", tmp_path / "in.csv")
+    assert (code, (tmp_path / "in.csv").read_text()) == (2, "1,2,3\n")
+    assert "is an INPUT" in err
+
+
 def test_progress_shows_after_two_seconds_on_a_terminal(monkeypatch, capsys):
     from kdcompress.cli import predict
 
