@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from kdcompress import bundle
-from kdcompress.data.stream import Array, Sample
+from kdcompress.data.streamed import Array, Sample
 from kdcompress.evaluation.scoring import unchecked
 from kdcompress.exporting import exported
 from kdcompress.exporting.metadata import Input, input_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdcompress import bundle
-from kdcompress.data.stream import Sample
+from kdcompress.data.streamed import Sample
 from kdcompress.exporting.export import export
 from kdcompress.exporting.metadata import Input
 from kdcompress.prediction import Scoring, load, predict

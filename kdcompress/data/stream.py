@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import itertools
 import math
 import os
 import sys
@@ -12,42 +10,22 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeAlias
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from PIL import Image
 
 from kdcompress.data import images
+from kdcompress.data.cells import csv_table, parquet_table
+from kdcompress.data.streamed import Sample, checked
 from kdcompress.errors import DataError, near
-
-Array: TypeAlias = np.ndarray[Any, Any]
 
 TABLES = (".npz", ".csv", ".parquet")
 STDIN = "-"
 
-_CHUNK, _BATCH = 64, 4096
-_PEEKED = 20
-"""Rows from which the numeric columns of a table are told."""
+_CHUNK = 64
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One input.
-
-    Attributes:
-        file: where it is from.
-        row: in a table, the first being 0; None for an image.
-        values: raw data; None where they cannot be used.
-        problem: why they cannot.
-    """
-
-    file: str
-    row: int | None
-    values: Array | None
-    problem: str = ""
 
 
 def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: Sequence[str] = ()) -> Iterator[Sample]:
@@ -64,12 +42,12 @@ def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: 
     for one in inputs:
         path = Path(one)
         if one == STDIN:
-            yield from _csv(sys.stdin, "stdin", shape, columns)
+            yield from csv_table(sys.stdin, "stdin", shape, columns)
         elif path.suffix.lower() == ".csv":
             with _opened(path) as text:
-                yield from _csv(text, one, shape, columns)
+                yield from csv_table(text, one, shape, columns)
         elif path.suffix.lower() == ".parquet":
-            yield from _parquet(path, shape, columns)
+            yield from parquet_table(path, shape, columns)
         elif path.suffix.lower() == ".npz":
             yield from _npz(path, shape, dtype)
         else:
@@ -152,98 +130,7 @@ def _rows(member: BinaryIO, path: Path, shape: tuple[int, ...], dtype: str) -> I
         if len(data) < size * count:
             raise DataError(f"{path}: X: cut off after row {start + len(data) // size}")
         for row, values in enumerate(np.frombuffer(data, kind).reshape(count, *shape), start):
-            yield _checked(str(path), row, values, dtype)
-
-
-def _csv(text: TextIO, name: str, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
-    try:
-        yield from _table((line for line in csv.reader(text) if line), name, shape, columns)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{name}: not a CSV table in UTF-8: {error}") from error
-
-
-def _parquet(path: Path, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise DataError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
-
-    def lines(file: ParquetFile) -> Iterator[list[str]]:
-        yield file.schema_arrow.names
-        for batch in file.iter_batches(_BATCH):
-            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield ["" if cell is None else str(cell) for cell in cells]
-
-    try:
-        with ParquetFile(path) as file:
-            yield from _table(lines(file), str(path), shape, columns, headed=True)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file, or a damaged one: {error}") from error
-
-
-def _table(
-    lines: Iterator[list[str]], name: str, shape: tuple[int, ...], wanted: Sequence[str], *, headed: bool = False
-) -> Iterator[Sample]:
-    first = next(lines, None)
-    if first is None:
-        raise DataError(f"{name}: no rows")
-    headed = headed or any(_number(cell) is None for cell in first if cell.strip())
-    peeked = list(itertools.islice(lines, _PEEKED)) if headed else [first, *itertools.islice(lines, _PEEKED - 1)]
-    if wanted:
-        columns = _places(wanted, first if headed else [], name)
-    else:
-        columns = [place for place in range(len(first)) if _numeric(peeked, place)]
-    if len(columns) != math.prod(shape):
-        titles = [first[place] if headed else str(place) for place in columns]
-        listed = f": {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''}" if titles else ""
-        raise DataError(
-            f"{name}: {len(columns)} {'' if wanted else 'numeric '}columns{listed}; the detector takes "
-            f"{math.prod(shape)} numbers a row (--columns names them)"
-        )
-    for row, cells in enumerate(itertools.chain(peeked, lines)):
-        found = [_number(cells[place]) if place < len(cells) else None for place in columns]
-        if None in found:
-            bad = columns[found.index(None)]
-            said = repr(cells[bad][:40]) if bad < len(cells) else "missing"
-            title = first[bad] if headed else bad
-            yield Sample(name, row, None, f"{name}: row {row}, column {title}: expected a number, found {said}")
-        else:
-            yield _checked(name, row, np.array(found, np.float64).reshape(shape), "float32")
-
-
-def _places(wanted: Sequence[str], titles: Sequence[str], name: str) -> list[int]:
-    for one in wanted:
-        if titles.count(one) != 1:
-            said = "no header, so no" if not titles else "two columns are called" if one in titles else "no column"
-            listed = f" (the columns: {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''})" if titles else ""
-            raise DataError(f"{name}: --columns: {said} '{one}'{near(one, titles)}{listed}")
-    return [titles.index(one) for one in wanted]
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _numeric(rows: Sequence[Sequence[str]], place: int) -> bool:
-    """Say whether a column holds numbers, and nothing else but gaps."""
-    cells = [row[place] for row in rows if place < len(row) and row[place].strip()]
-    return bool(cells) and all(_number(cell) is not None for cell in cells)
-
-
-def _checked(file: str, row: int, values: Array, dtype: str) -> Sample:
-    with np.errstate(over="ignore"):
-        plain = values.astype(dtype)
-    if plain.dtype.kind == "f" and not np.isfinite(plain).all():
-        bad = int(np.flatnonzero(~np.isfinite(plain))[0])
-        found = values.reshape(-1)[bad]
-        return Sample(file, row, None, f"{file}: row {row}, column {bad}: expected a finite number, found {found}")
-    return Sample(file, row, plain)
+            yield checked(str(path), row, values, dtype)
 
 
 def _spelled(shape: tuple[int, ...]) -> str:
