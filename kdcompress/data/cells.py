@@ -77,15 +77,25 @@ def _table(
             f"{name}: {len(columns)} {'' if wanted else 'numeric '}columns{listed}; the detector takes "
             f"{math.prod(shape)} numbers a row (--columns names them)"
         )
+    titles = first if headed else list(map(str, range(len(first))))
     for row, cells in enumerate(itertools.chain(peeked, lines)):
-        found = [_number(cells[place]) if place < len(cells) else None for place in columns]
-        if None in found:
-            bad = columns[found.index(None)]
-            said = repr(cells[bad][:40]) if bad < len(cells) else "missing"
-            title = first[bad] if headed else bad
-            yield Sample(name, row, None, f"{name}: row {row}, column {title}: expected a number, found {said}")
+        if problem := _problem(cells, columns, titles):
+            yield Sample(name, row, None, f"{name}: row {row}{problem}")
         else:
+            found = [float(cells[place]) for place in columns]
             yield checked(name, row, np.array(found, np.float64).reshape(shape), "float32")
+
+
+def _problem(cells: Sequence[str], columns: Sequence[int], titles: Sequence[str]) -> str:
+    """Say why a row is none; a field too many may be part of a number that moves all that come after it."""
+    if len(cells) != len(titles):
+        return (
+            f": expected {len(titles)} fields as in the first row, found {len(cells)} (a number has a point, no comma)"
+        )
+    for place in columns:
+        if _number(cells[place]) is None:
+            return f", column {titles[place]}: expected a number, found {cells[place][:40]!r}"
+    return ""
 
 
 def _places(wanted: Sequence[str], titles: Sequence[str], name: str) -> list[int]:
@@ -99,7 +109,8 @@ def _places(wanted: Sequence[str], titles: Sequence[str], name: str) -> list[int
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        # Python reads 1_0 as 10; no other program writes that for it.
+        return None if "_" in cell else float(cell)
     except ValueError:
         return None
 

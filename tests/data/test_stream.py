@@ -45,7 +45,12 @@ def test_a_gap_at_the_top_does_not_make_a_column_of_words(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "said"),
-    [("x", "expected a number, found 'x'"), ("nan", "finite number, found nan"), ("1e39", "found 1e\\+39")],
+    [
+        ("x", "expected a number, found 'x'"),
+        ("1_0", "expected a number, found '1_0'"),
+        ("nan", "finite number, found nan"),
+        ("1e39", "found 1e\\+39"),
+    ],
 )
 def test_a_bad_row_late_in_a_table_is_one_bad_sample(tmp_path, cell, said):
     rows = [f"{i},{i},{i}" for i in range(40)]
@@ -56,10 +61,16 @@ def test_a_bad_row_late_in_a_table_is_one_bad_sample(tmp_path, cell, said):
         raise DataError(found[30].problem)
 
 
-def test_a_short_row_is_told(tmp_path):
+@pytest.mark.parametrize("row", ["1,2", "1,5,2,3", "1,2,3,"])
+@pytest.mark.parametrize("place", [3, 30])
+@pytest.mark.parametrize("head", ["", "a,b,c\n"])
+def test_a_row_with_more_or_fewer_fields_is_one_bad_sample(tmp_path, row, place, head):
     rows = [f"{i},{i},{i}" for i in range(40)]
-    rows[25] = "1,2"
-    assert "row 25, column 2: expected a number, found missing" in read(csv(tmp_path, "\n".join(rows)))[25].problem
+    rows[place] = row
+    found = read(csv(tmp_path, head + "\n".join(rows)))
+    assert [one.row for one in found if one.values is None] == [place]
+    said = f"row {place}: expected 3 fields as in the first row, found {row.count(',') + 1}"
+    assert said in found[place].problem
 
 
 @pytest.mark.parametrize(
