@@ -60,7 +60,7 @@ def command(
     if out is not None:
         _apart(out, file, inputs)
     names = tuple(one.strip() for one in columns.split(",") if one.strip())
-    taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names)
+    taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, told=_note)
     skipped = 0
     with _lines(out) as write, _progress() as count:
         for one in predict(scoring, taken):
@@ -74,6 +74,10 @@ def command(
                 write(one)
     if skipped:
         click.echo(f"skipped {skipped} bad samples", err=True)
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
 
 @contextlib.contextmanager

@@ -5,33 +5,38 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import numpy as np
 
 from kdcompress.data.streamed import Sample, checked
 from kdcompress.errors import DataError, near
 
+Told: TypeAlias = Callable[[str], None]
+"""Hears what a user should know of a table that is read all the same."""
+
 _BATCH = 4096
 _PEEKED = 20
 """Rows from which the numeric columns of a table are told."""
+_GAPS = ("", "?", "-", "na", "n/a", "nan", "null", "none")
+"""Words for a missing number."""
 
 
-def csv_table(text: TextIO, name: str, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
+def csv_table(text: TextIO, name: str, shape: tuple[int, ...], columns: Sequence[str], told: Told) -> Iterator[Sample]:
     """Return the rows of a CSV table.
 
     Raises:
         DataError: where it is no such table, or does not fit as a whole.
     """
     try:
-        yield from _table((line for line in csv.reader(text) if line), name, shape, columns)
+        yield from _table((line for line in csv.reader(text) if line), name, shape, columns, told)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: not a CSV table in UTF-8: {error}") from error
 
 
-def parquet_table(path: Path, shape: tuple[int, ...], columns: Sequence[str]) -> Iterator[Sample]:
+def parquet_table(path: Path, shape: tuple[int, ...], columns: Sequence[str], told: Told) -> Iterator[Sample]:
     """Return the rows of a Parquet file.
 
     Raises:
@@ -51,7 +56,7 @@ def parquet_table(path: Path, shape: tuple[int, ...], columns: Sequence[str]) ->
 
     try:
         with ParquetFile(path) as file:
-            yield from _table(lines(file), str(path), shape, columns, headed=True)
+            yield from _table(lines(file), str(path), shape, columns, told, headed=True)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (pyarrow.ArrowException, OSError) as error:
@@ -59,25 +64,34 @@ def parquet_table(path: Path, shape: tuple[int, ...], columns: Sequence[str]) ->
 
 
 def _table(
-    lines: Iterator[list[str]], name: str, shape: tuple[int, ...], wanted: Sequence[str], *, headed: bool = False
+    lines: Iterator[list[str]],
+    name: str,
+    shape: tuple[int, ...],
+    wanted: Sequence[str],
+    told: Told,
+    *,
+    headed: bool = False,
 ) -> Iterator[Sample]:
     first = next(lines, None)
     if first is None:
         raise DataError(f"{name}: no rows")
-    headed = headed or any(_number(cell) is None for cell in first if cell.strip())
+    headed = headed or _titles(first)
+    if not headed and len(first) > 1 and first == list(map(str, range(len(first)))):
+        headed = True
+        told(f"{name}: its first row is 0 to {len(first) - 1}, taken for the header that pandas writes")
     peeked = list(itertools.islice(lines, _PEEKED)) if headed else [first, *itertools.islice(lines, _PEEKED - 1)]
-    if wanted:
-        columns = _places(wanted, first if headed else [], name)
-    else:
-        columns = [place for place in range(len(first)) if _numeric(peeked, place)]
-    if len(columns) != math.prod(shape):
-        titles = [first[place] if headed else str(place) for place in columns]
-        listed = f": {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''}" if titles else ""
-        raise DataError(
-            f"{name}: {len(columns)} {'' if wanted else 'numeric '}columns{listed}; the detector takes "
-            f"{math.prod(shape)} numbers a row (--columns names them)"
-        )
+    if not peeked:
+        raise DataError(f"{name}: no rows, only a header")
     titles = first if headed else list(map(str, range(len(first))))
+    size = math.prod(shape)
+    columns = _places(wanted, titles, name, headed=headed) if wanted else _numeric(peeked, titles, size, name)
+    if len(columns) != size:
+        named = [titles[place] for place in columns]
+        listed = f": {', '.join(named[:8])}{', ...' if len(named) > 8 else ''}" if named else ""
+        raise DataError(
+            f"{name}: {len(columns)} {'' if wanted else 'numeric '}columns{listed}; the detector takes {size} numbers "
+            "a row (--columns names them)"
+        )
     for row, cells in enumerate(itertools.chain(peeked, lines)):
         if problem := _problem(cells, columns, titles):
             yield Sample(name, row, None, f"{name}: row {row}{problem}")
@@ -98,12 +112,17 @@ def _problem(cells: Sequence[str], columns: Sequence[int], titles: Sequence[str]
     return ""
 
 
-def _places(wanted: Sequence[str], titles: Sequence[str], name: str) -> list[int]:
+def _titles(cells: Sequence[str]) -> bool:
+    """Say whether a first row is a header: a single number makes it a row, a bad one where the others are words."""
+    return any(cell.strip() for cell in cells) and all(_number(cell) is None for cell in cells)
+
+
+def _places(wanted: Sequence[str], titles: Sequence[str], name: str, *, headed: bool) -> list[int]:
     for one in wanted:
         if titles.count(one) != 1:
-            said = "no header, so no" if not titles else "two columns are called" if one in titles else "no column"
-            listed = f" (the columns: {', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''})" if titles else ""
-            raise DataError(f"{name}: --columns: {said} '{one}'{near(one, titles)}{listed}")
+            said = "two columns are called" if one in titles else "no column" if headed else "no header, so no"
+            listed = f"{', '.join(titles[:8])}{', ...' if len(titles) > 8 else ''}"
+            raise DataError(f"{name}: --columns: {said} '{one}'{near(one, titles)} (the columns: {listed})")
     return [titles.index(one) for one in wanted]
 
 
@@ -115,7 +134,25 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _numeric(rows: Sequence[Sequence[str]], place: int) -> bool:
-    """Say whether a column holds numbers, and nothing else but gaps."""
-    cells = [row[place] for row in rows if place < len(row) and row[place].strip()]
-    return bool(cells) and all(_number(cell) is not None for cell in cells)
+def _numeric(rows: Sequence[Sequence[str]], titles: Sequence[str], size: int, name: str) -> list[int]:
+    """Return the places of the columns with numbers, as told by the first rows.
+
+    Raises:
+        DataError: where one has nothing in them: were it of numbers, another would take its place.
+    """
+    if len(titles) == size:
+        # All are needed: what is no number makes a bad row.
+        return list(range(size))
+    whole = [cells for cells in rows if len(cells) == len(titles)]
+    if not whole:
+        raise DataError(f"{name}: row 0{_problem(rows[0], (), titles)}")
+    columns = []
+    for place, title in enumerate(titles):
+        filled = [cells[place] for cells in whole if cells[place].strip().lower() not in _GAPS]
+        if not filled:
+            raise DataError(
+                f"{name}: column '{title}' is empty in the first {len(whole)} rows: --columns names the right"
+            )
+        if any(_number(cell) is not None for cell in filled):
+            columns.append(place)
+    return columns

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from kdcompress.data import images
-from kdcompress.data.cells import csv_table, parquet_table
+from kdcompress.data.cells import Told, csv_table, parquet_table
 from kdcompress.data.streamed import Sample, checked
 from kdcompress.errors import DataError, near
 
@@ -28,7 +28,13 @@ _CHUNK = 64
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: Sequence[str] = ()) -> Iterator[Sample]:
+def _silent(text: str) -> None:
+    pass
+
+
+def samples(
+    inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: Sequence[str] = (), *, told: Told = _silent
+) -> Iterator[Sample]:
     """Return the samples of files and folders, in their order, as raw data of a detector's input.
 
     Images are converted to its channels and resized to its size, as `folder` resizes; folders are searched for images
@@ -42,12 +48,12 @@ def samples(inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: 
     for one in inputs:
         path = Path(one)
         if one == STDIN:
-            yield from csv_table(sys.stdin, "stdin", shape, columns)
+            yield from csv_table(sys.stdin, "stdin", shape, columns, told)
         elif path.suffix.lower() == ".csv":
             with _opened(path) as text:
-                yield from csv_table(text, one, shape, columns)
+                yield from csv_table(text, one, shape, columns, told)
         elif path.suffix.lower() == ".parquet":
-            yield from parquet_table(path, shape, columns)
+            yield from parquet_table(path, shape, columns, told)
         elif path.suffix.lower() == ".npz":
             yield from _npz(path, shape, dtype)
         else:

@@ -31,6 +31,29 @@ def test_a_csv_table_with_and_without_a_header(tmp_path, text):
     assert found[0].values.dtype == np.float32
 
 
+@pytest.mark.parametrize("first", ["1,n/a,3", "?,2,x", ",2,", ",,"])
+def test_a_first_row_with_a_number_is_a_bad_row_and_no_header(tmp_path, first):
+    found = read(csv(tmp_path, f"{first}\n4,5,6\n"))
+    assert [(one.row, one.values is None) for one in found] == [(0, True), (1, False)]
+    assert "row 0, column" in found[0].problem
+
+
+def test_the_header_that_pandas_gives_columns_without_names_is_none_of_the_rows(tmp_path):
+    pd.DataFrame(np.arange(6.0).reshape(2, 3)).to_csv(tmp_path / "t.csv", index=False)
+    told = []
+    found = list(samples([str(tmp_path / "t.csv")], (3,), "float32", told=told.append))
+    assert [one.values.tolist() for one in found] == [[0, 1, 2], [3, 4, 5]]
+    assert told == [f"{tmp_path / 't.csv'}: its first row is 0 to 2, taken for the header that pandas writes"]
+
+
+@pytest.mark.parametrize(("first", "size"), [("0", 1), ("0,1,3", 3), ("0.0,1.0,2.0", 3)])
+def test_other_numbers_in_the_first_row_are_data(tmp_path, first, size):
+    told = []
+    path = csv(tmp_path, f"{first}\n{first}\n")
+    assert len(list(samples([str(path)], (size,), "float32", told=told.append))) == 2
+    assert not told
+
+
 def test_columns_of_words_are_left_out(tmp_path):
     found = read(csv(tmp_path, "name,a,when,b,c\nx,1,mon,2,3\ny,4,tue,5,6\n"))
     assert [one.values.tolist() for one in found] == [[1, 2, 3], [4, 5, 6]]
@@ -79,6 +102,12 @@ def test_a_row_with_more_or_fewer_fields_is_one_bad_sample(tmp_path, row, place,
         ("a,b\n1,2\n", "2 numeric columns: a, b; the detector takes 3 numbers a row"),
         ("1,2,3,4\n", "4 numeric columns: 0, 1, 2, 3; the detector takes 3"),
         ("", "no rows"),
+        ("a,b,c\n", "t.csv: no rows, only a header"),
+        ("id,a,b,c\n" + "1,,2,3\n" * 30, "column 'a' is empty in the first 20 rows: --columns names"),
+        ("id,a,b,c\n1,n/a,2,3\n", "column 'a' is empty in the first 1 rows"),
+        ("1,2,3,\n4,5,6,\n", "column '3' is empty in the first 2 rows"),
+        ("a,b,c,d\n1,2,3,4,5\n", "row 0: expected 4 fields as in the first row, found 5"),
+        ("code,a,b,c\nx,1,2,3\n7,1,2,3\n", "4 numeric columns: code, a, b, c; the detector takes 3"),
     ],
 )
 def test_a_table_that_does_not_fit_is_told(tmp_path, text, said):
