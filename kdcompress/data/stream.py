@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import sys
@@ -48,7 +49,8 @@ def samples(
     for one in inputs:
         path = Path(one)
         if one == STDIN:
-            yield from csv_table(sys.stdin, "stdin", shape, columns, told)
+            with _stdin() as text:
+                yield from csv_table(text, "stdin", shape, columns, told)
         elif path.suffix.lower() == ".csv":
             with _opened(path) as text:
                 yield from csv_table(text, one, shape, columns, told)
@@ -68,6 +70,18 @@ def read_from(inputs: Sequence[str]) -> Iterator[os.stat_result]:
                 yield os.fstat(sys.stdin.fileno())
             else:
                 yield from (file.stat() for file in (_listed(Path(one)) if Path(one).is_dir() else [Path(one)]))
+
+
+@contextlib.contextmanager
+def _stdin() -> Iterator[TextIO]:
+    """Read stdin as a file is read, whatever the locale, with or without a mark at its head."""
+    if sys.stdin is None:
+        raise DataError("stdin: closed")
+    text = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
 
 
 def _opened(path: Path) -> TextIO:

@@ -162,10 +162,20 @@ def test_a_damaged_parquet_table_is_told(tmp_path, content):
         read(tmp_path / "t.parquet")
 
 
-def test_a_csv_table_on_stdin(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("1,2,3\n"))
+@pytest.mark.parametrize("text", ["1,2,3\n", "\ufeff1,2,3\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_csv_table_on_stdin(monkeypatch, text, encoding):
+    stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding=encoding)
+    monkeypatch.setattr("sys.stdin", stdin)
     (found,) = samples(["-"], (3,), "float32")
     assert (found.file, found.row, found.values.tolist()) == ("stdin", 0, [1, 2, 3])
+    assert not stdin.closed
+
+
+def test_a_closed_stdin_is_told(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match="stdin: closed"):
+        list(samples(["-"], (3,), "float32"))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
