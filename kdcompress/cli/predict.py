@@ -60,7 +60,7 @@ def command(
     if out is not None:
         _apart(out, file, inputs)
     names = tuple(one.strip() for one in columns.split(",") if one.strip())
-    taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, told=_note)
+    taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, skip=on_bad == "skip", told=_note)
     skipped = 0
     with _lines(out) as write, _progress() as count:
         for one in predict(scoring, taken):

@@ -12,7 +12,7 @@ from typing import TextIO, TypeAlias
 import numpy as np
 
 from kdcompress.data.streamed import Sample, checked
-from kdcompress.errors import DataError, near
+from kdcompress.errors import DataError, InputError, near
 
 Told: TypeAlias = Callable[[str], None]
 """Hears what a user should know of a table that is read all the same."""
@@ -41,12 +41,13 @@ def parquet_table(path: Path, shape: tuple[int, ...], columns: Sequence[str], to
 
     Raises:
         DataError: where it is no such file, or does not fit as a whole.
+        InputError: where pyarrow is missing.
     """
     try:
         import pyarrow
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise DataError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
+        raise InputError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
 
     def lines(file: ParquetFile) -> Iterator[list[str]]:
         yield file.schema_arrow.names

@@ -34,7 +34,13 @@ def _silent(text: str) -> None:
 
 
 def samples(
-    inputs: Sequence[str], shape: tuple[int, ...], dtype: str, columns: Sequence[str] = (), *, told: Told = _silent
+    inputs: Sequence[str],
+    shape: tuple[int, ...],
+    dtype: str,
+    columns: Sequence[str] = (),
+    *,
+    skip: bool = False,
+    told: Told = _silent,
 ) -> Iterator[Sample]:
     """Return the samples of files and folders, in their order, as raw data of a detector's input.
 
@@ -42,31 +48,41 @@ def samples(
     at any depth. An NPZ table has ``X`` [N, ...]; of CSV and Parquet tables the numeric columns are taken as they
     stand, or those that ``columns`` names, in that order; ``-`` is a CSV table on stdin.
 
+    A single bad image or row is a sample with a problem; with ``skip``, so is what is wrong with a file as a whole.
+
     Raises:
-        DataError: where a file is missing, or a table as a whole does not fit; a single bad image or row is a sample
-            with a problem.
+        DataError: where a file is missing, damaged, or as a whole does not fit.
     """
     for one in inputs:
-        path = Path(one)
-        if one == STDIN:
-            with _stdin() as text:
-                yield from csv_table(text, "stdin", shape, columns, told)
-        elif path.suffix.lower() == ".csv":
-            with _opened(path) as text:
-                yield from csv_table(text, one, shape, columns, told)
-        elif path.suffix.lower() == ".parquet":
-            yield from parquet_table(path, shape, columns, told)
-        elif path.suffix.lower() == ".npz":
-            yield from _npz(path, shape, dtype)
-        else:
-            yield from _images(path, shape)
+        try:
+            yield from _samples(one, shape, dtype, columns, told)
+        except DataError as error:
+            if not skip:
+                raise
+            yield Sample(one, None, None, str(error))
+
+
+def _samples(one: str, shape: tuple[int, ...], dtype: str, columns: Sequence[str], told: Told) -> Iterator[Sample]:
+    path = Path(one)
+    if one == STDIN:
+        with _stdin() as text:
+            yield from csv_table(text, "stdin", shape, columns, told)
+    elif path.suffix.lower() == ".csv":
+        with _opened(path) as text:
+            yield from csv_table(text, one, shape, columns, told)
+    elif path.suffix.lower() == ".parquet":
+        yield from parquet_table(path, shape, columns, told)
+    elif path.suffix.lower() == ".npz":
+        yield from _npz(path, shape, dtype)
+    else:
+        yield from _images(path, shape)
 
 
 def read_from(inputs: Sequence[str]) -> Iterator[os.stat_result]:
     """Return what the system says of each file that samples of these inputs are read from, but of missing ones."""
     for one in inputs:
         with contextlib.suppress(OSError):
-            if one == STDIN:
+            if one == STDIN and sys.stdin is not None:
                 yield os.fstat(sys.stdin.fileno())
             else:
                 yield from (file.stat() for file in (_listed(Path(one)) if Path(one).is_dir() else [Path(one)]))
@@ -143,6 +159,8 @@ def _rows(member: BinaryIO, path: Path, shape: tuple[int, ...], dtype: str) -> I
         raise DataError(f"{path}: X: expected numbers in C order, found {kind}{' in Fortran order' if fortran else ''}")
     if tuple(whole[1:]) != shape or (dtype == "uint8" and kind != np.uint8):
         raise DataError(f"{path}: X: the detector takes {dtype} [N, {_spelled(shape)}], found {kind} {list(whole)}")
+    if not whole[0]:
+        raise DataError(f"{path}: X: no rows")
     size = kind.itemsize * math.prod(shape)
     for start in range(0, whole[0], _CHUNK):
         count = min(_CHUNK, whole[0] - start)

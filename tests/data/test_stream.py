@@ -278,3 +278,25 @@ def test_paths_that_do_not_fit_are_told(tmp_path):
         read(tmp_path, (1, 4, 4), "uint8")
     with pytest.raises(DataError, match=r"takes samples of shape \(3,\), not images"):
         read(tmp_path)
+
+
+def test_what_is_wrong_with_a_whole_file_is_one_bad_sample_where_asked(tmp_path):
+    np.savez(tmp_path / "cut.npz", X=np.ones((100, 3)))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:500])
+    (tmp_path / "wide.csv").write_text("1,2,3,4\n")
+    (tmp_path / "latin.csv").write_bytes(b"1,2,3\n1,2,\xe9\n")
+    (tmp_path / "good.csv").write_text("1,2,3\n")
+    names = [
+        str(tmp_path / name) for name in ("cut.npz", "no.csv", "no.npz", "no", "wide.csv", "latin.csv", "good.csv")
+    ]
+    found = list(samples(names, (3,), "float32", skip=True))
+    assert [one.file for one in found if one.values is None] == names[:-1]
+    assert all(one.problem.startswith(one.file) for one in found if one.values is None)
+    assert found[-1].file == names[-1]
+    assert found[-1].values.tolist() == [1, 2, 3]
+
+
+def test_an_npz_table_without_rows_is_told(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.ones((0, 3)))
+    with pytest.raises(DataError, match="t.npz: X: no rows"):
+        read(tmp_path / "t.npz")
