@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "row", "score", "decision")
 ON_BAD = ("fail", "skip")
 
+_ESCAPED = "surrogateescape"
+"""Writes the bytes of a file's name that is not UTF-8 as they are."""
+
 _SILENT, _EVERY = 2.0, 0.5
 """Seconds before progress shows, and between two of its numbers."""
 
@@ -84,11 +87,13 @@ def _note(text: str) -> None:
 def _lines(out: Path | None) -> Iterator[Callable[[Predicted], None]]:
     """Give what writes a line: to stdout at once, or to a file that is there when all is written."""
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=_ESCAPED)
         yield _writer(sys.stdout, as_json=False)
         sys.stdout.flush()
         return
     with whole(out) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ESCAPED, newline="")
         yield _writer(text, as_json=out.suffix == ".jsonl")
         # Not closed: the file would be closed too, before it is safe on the disk.
         text.detach()

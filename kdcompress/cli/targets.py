@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdcompress.errors import RecipeError
+from kdcompress.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
     from kdcompress.results import Result
@@ -18,12 +18,12 @@ def bundle_file(target: str) -> Path:
     """Return the bundle that is meant: a file, or the student of a run directory.
 
     Raises:
-        InputError: for a folder that is no finished run.
+        InputError: for a folder that is no finished run, or what the system refuses.
     """
     from kdcompress.rundir import RunDir
 
     path = Path(target)
-    return RunDir.existing(path).bundle("student") if path.is_dir() else path
+    return RunDir.existing(path).bundle("student") if _is_folder(path) else path
 
 
 def run_of(target: str) -> Result | None:
@@ -31,7 +31,14 @@ def run_of(target: str) -> Result | None:
     from kdcompress.rundir import RunDir
 
     path = Path(target)
-    return RunDir.existing(path).result() if path.is_dir() else None
+    return RunDir.existing(path).result() if _is_folder(path) else None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
 
 
 def data_of(source: Path, known: Mapping[str, object]) -> dict[str, object]:

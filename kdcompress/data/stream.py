@@ -108,7 +108,11 @@ def _opened(path: Path) -> TextIO:
 
 
 def _images(path: Path, shape: tuple[int, ...]) -> Iterator[Sample]:
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    if not there:
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file or folder{near(path.name, beside)}")
     if len(shape) != 3:

@@ -54,9 +54,9 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
             f"{path}: not an exported detector by its name{near(path.suffix, ENDINGS)} "
             f"(allowed endings: {', '.join(ENDINGS)})"
         )
-    if not path.is_file():
-        raise BundleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     try:
+        if not path.is_file():
+            raise BundleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot read: {error.strerror or error}") from error

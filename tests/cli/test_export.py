@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -154,6 +155,7 @@ def test_profile_of_an_exported_file(run, capsys):
         (["export", "."], "not a finished run"),
         (["parity", "{run}", "no.onnx"], "no such file"),
         (["parity", "{run}", "{run}/student.safetensors"], "allowed endings: .onnx, .pt2"),
+        (["parity", "{run}", "x" * 300 + ".onnx"], "cannot read: File name too long"),
         (["profile", "{run}/student.onnx", "--input", "1,9,9"], "takes 1,8,8"),
         (["predict", "{run}/student.onnx", "no.png"], "no such file or folder"),
         (["predict", "{run}/student.onnx", "x.csv", "--on-bad", "skp"], "did you mean 'skip'?"),
@@ -292,6 +294,34 @@ def test_predict_does_not_write_over_what_stdin_reads(run, capsys, tmp_path, mon
         code, _, err = call(capsys, "predict", run / "student.onnx", "-", "--out", tmp_path / "in.csv")
     assert (code, (tmp_path / "in.csv").read_text()) == (2, "1,2,3\n")
     assert "is an INPUT" in err
+
+
+@pytest.mark.parametrize("out", ["s.csv", ""])
+def test_predict_writes_a_name_that_is_not_utf_8_as_it_is(run, images, capfdbinary, tmp_path, out):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    (images / "0.png").rename(name)
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", str(run / "student.onnx"), name, *(["--out", str(tmp_path / out)] if out else [])])
+    written = (tmp_path / out).read_bytes() if out else capfdbinary.readouterr().out
+    assert written.splitlines()[1].startswith(os.fsencode(name) + b",,")
+
+
+@pytest.mark.parametrize("ending", ["", ".png", ".csv", ".npz", ".parquet"])
+def test_predict_tells_of_a_name_that_no_file_can_have(run, capsys, ending):
+    code, out, err = call(capsys, "predict", run / "student.onnx", "x" * 300 + ending)
+    assert (code, out) == (2, "")
+    assert "File name too long" in err
+    assert "unexpected" not in err
+
+
+@pytest.mark.parametrize("target", ["x" * 300, "x" * 300 + ".onnx"])
+def test_predict_tells_of_a_target_or_an_out_that_no_file_can_have(run, images, capsys, target):
+    code, out, err = call(capsys, "predict", target, images)
+    assert (code, out) == (2, "")
+    assert f"{target}: cannot read: File name too long" in err
+    code, out, err = call(capsys, "predict", run / "student.onnx", images, "--out", target)
+    assert (code, out) == (2, "")
+    assert f"{target}: cannot write: File name too long" in err
 
 
 def test_progress_shows_after_two_seconds_on_a_terminal(monkeypatch, capsys):
