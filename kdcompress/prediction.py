@@ -14,6 +14,7 @@ import torch
 from kdcompress import bundle
 from kdcompress.data.streamed import Array, Sample
 from kdcompress.evaluation.scoring import unchecked
+from kdcompress.evaluation.thresholds import p_values
 from kdcompress.exporting import exported
 from kdcompress.exporting.metadata import Input, input_of
 from kdcompress.exporting.parity import scores
@@ -29,20 +30,26 @@ class Scoring:
         input: what goes in.
         threshold: above it a score means anomaly; None where none was chosen.
         score: raw data [N, ...] to scores [N], finite or not.
+        normals: scores of held-out normals, for p-values; None where the file keeps none.
     """
 
     input: Input
     threshold: float | None
     score: Callable[[Array], Array]
+    normals: Array | None = None
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A sample with its score, and with its decision where there is a threshold: 0 normal, 1 anomaly."""
+    """A sample with its score, and with its decision where there is a threshold: 0 normal, 1 anomaly.
+
+    ``p_value`` is there where scores of held-out normals are.
+    """
 
     sample: Sample
     score: float | None
     decision: int | None
+    p_value: float | None = None
 
 
 def load(target: Path) -> Scoring:
@@ -53,7 +60,8 @@ def load(target: Path) -> Scoring:
     """
     if exported.is_exported(str(target)):
         found = exported.load(target)
-        return Scoring(found.metadata.input, found.metadata.threshold, lambda raw: scores(found, raw))
+        normals = None if found.metadata.normals is None else np.asarray(found.metadata.normals)
+        return Scoring(found.metadata.input, found.metadata.threshold, lambda raw: scores(found, raw), normals)
     loaded = bundle.load(target)
     known = input_of(loaded.manifest.input_shape)
     return Scoring(known, loaded.manifest.threshold, lambda raw: unchecked(loaded.detector, torch.from_numpy(raw)))
@@ -75,4 +83,5 @@ def _decided(scoring: Scoring, sample: Sample, score: float) -> Predicted:
         place = sample.file if sample.row is None else f"{sample.file}: row {sample.row}"
         problem = f"{place}: its score is {score:g}, expected a finite number: its values are far from the training's"
         return Predicted(replace(sample, values=None, problem=problem), None, None)
-    return Predicted(sample, score, None if scoring.threshold is None else int(score > scoring.threshold))
+    p_value = None if scoring.normals is None else float(p_values(scoring.normals, np.array([score]))[0])
+    return Predicted(sample, score, None if scoring.threshold is None else int(score > scoring.threshold), p_value)

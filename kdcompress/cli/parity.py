@@ -58,7 +58,9 @@ def command(
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     limits = Limits(min_spearman, max_flipped, max_auroc_lost)
-    found = compare(loaded.detector, loaded.manifest.threshold, exported, given, tolerance, limits)
+    asked = exported.metadata.asked_threshold
+    threshold = loaded.manifest.threshold if asked is None else asked
+    found = compare(loaded.detector, threshold, exported, given, tolerance, limits)
     if as_json:
         click.echo(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
     else:

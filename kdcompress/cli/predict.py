@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kdcompress.prediction import Predicted
 
 COLUMNS = ("file", "row", "score", "decision")
+P_VALUE = "p_value"
 ON_BAD = ("fail", "skip")
 
 _ESCAPED = "surrogateescape"
@@ -41,9 +42,16 @@ _SILENT, _EVERY = 2.0, 0.5
 @click.option("--out", type=click.Path(path_type=Path), help="File: CSV, or JSON lines where it ends in .jsonl.")
 @click.option("--on-bad", default="fail", show_default=True, metavar="fail|skip", help="What a bad image or row does.")
 @click.option("--columns", default="", metavar="NAMES", help="Of a table, in the order of the training, e.g. a,b,c.")
+@click.option("--p-values", "with_p", is_flag=True, help="Say too what share of normals scores as high or higher.")
 @options.plugin
 def command(
-    target: str, inputs: tuple[str, ...], out: Path | None, on_bad: str, columns: str, plugins: tuple[Plugin, ...]
+    target: str,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    on_bad: str,
+    columns: str,
+    with_p: bool,
+    plugins: tuple[Plugin, ...],
 ) -> None:
     """Score images or rows of numbers: one line of CSV for each, with its score and decision (1 is an anomaly).
 
@@ -60,12 +68,16 @@ def command(
 
     file = bundle_file(target)
     scoring = load(file)
+    if with_p and scoring.normals is None:
+        raise InputError(
+            f"--p-values: {file} keeps no scores of held-out normals (allowed: a file by kdcompress export --p-values)"
+        )
     if out is not None:
         _apart(out, file, inputs)
     names = tuple(one.strip() for one in columns.split(",") if one.strip())
     taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, skip=on_bad == "skip", told=_note)
     skipped = 0
-    with _lines(out) as write, _progress() as count:
+    with _lines(out, (*COLUMNS, P_VALUE) if with_p else COLUMNS) as write, _progress() as count:
         for one in predict(scoring, taken):
             count()
             if one.score is None:
@@ -84,17 +96,17 @@ def _note(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _lines(out: Path | None) -> Iterator[Callable[[Predicted], None]]:
+def _lines(out: Path | None, columns: tuple[str, ...]) -> Iterator[Callable[[Predicted], None]]:
     """Give what writes a line: to stdout at once, or to a file that is there when all is written."""
     if out is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors=_ESCAPED)
-        yield _writer(sys.stdout, as_json=False)
+        yield _writer(sys.stdout, columns, as_json=False)
         sys.stdout.flush()
         return
     with whole(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors=_ESCAPED, newline="")
-        yield _writer(text, as_json=out.suffix == ".jsonl")
+        yield _writer(text, columns, as_json=out.suffix == ".jsonl")
         # Not closed: the file would be closed too, before it is safe on the disk.
         text.detach()
 
@@ -112,11 +124,12 @@ def _apart(out: Path, target: Path, inputs: tuple[str, ...]) -> None:
             raise InputError(f"--out: {out} is {what}, which would be lost (allowed: another file)")
 
 
-def _writer(file: TextIO, *, as_json: bool) -> Callable[[Predicted], None]:
+def _writer(file: TextIO, columns: tuple[str, ...], *, as_json: bool) -> Callable[[Predicted], None]:
     if as_json:
 
         def line(one: Predicted) -> None:
-            plain = dict(zip(COLUMNS, (one.sample.file, one.sample.row, one.score, one.decision), strict=True))
+            found = (one.sample.file, one.sample.row, one.score, one.decision, one.p_value)
+            plain = dict(zip(columns, found, strict=False))
             file.write(f"{json.dumps(plain, allow_nan=False)}\n")
 
         return line
@@ -126,9 +139,10 @@ def _writer(file: TextIO, *, as_json: bool) -> Callable[[Predicted], None]:
     def row(one: Predicted) -> None:
         nonlocal headed
         if not headed:
-            table.writerow(COLUMNS)
+            table.writerow(columns)
             headed = True
-        table.writerow((one.sample.file, one.sample.row, f"{one.score:.9g}", one.decision))
+        found = (one.sample.file, one.sample.row, f"{one.score:.9g}", one.decision, one.p_value)
+        table.writerow(found[: len(columns)])
 
     return row
 

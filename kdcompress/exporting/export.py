@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from kdcompress.architectures.foreign import Foreign
@@ -59,13 +60,18 @@ def export(
     """
     detail: Callable[[], str] = str
     bundle, normals = limited(bundle, limit, given)
+    asked = bundle.manifest.threshold if limit.asked else None
+
+    def more(metadata: Metadata) -> Metadata:
+        return told(replace(metadata, asked_threshold=asked), normals, keep=limit.p_values)
+
     if to == "int8":
         held_out(given, path)
-        plain, _ = made(bundle, path, "onnx", wanted, share)
+        plain, _ = made(bundle, path, "onnx", wanted, share, more)
         eight = calibrated(bundle, plain, path, given, limits, keep=limit.p_values)
         data, exported, detail = eight.data, eight.exported, eight.costliest
     else:
-        data, exported = made(bundle, path, to, wanted, share, lambda one: told(one, normals, keep=limit.p_values))
+        data, exported = made(bundle, path, to, wanted, share, more)
     found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share, limits)
     check(found, path, detail)
     write_atomic(path, data)

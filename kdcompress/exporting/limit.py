@@ -30,6 +30,11 @@ class Limit:
     value: float | None = None
     p_values: bool = False
 
+    @property
+    def asked(self) -> list[float]:
+        """What is set of the three."""
+        return [one for one in (self.false_positive_rate, self.quantile, self.value) if one is not None]
+
 
 def limited(bundle: Bundle, limit: Limit, given: Inputs) -> tuple[Bundle, np.ndarray | None]:
     """Return a bundle with the wanted threshold, and its scores of held-out normals [n], where there are any.
@@ -37,7 +42,7 @@ def limited(bundle: Bundle, limit: Limit, given: Inputs) -> tuple[Bundle, np.nda
     Raises:
         InputError: where more than one threshold is wanted, or normals are and there are none.
     """
-    asked = [one for one in (limit.false_positive_rate, limit.quantile, limit.value) if one is not None]
+    asked = limit.asked
     if len(asked) > 1:
         raise InputError("give one of --false-positive-rate, --quantile, --threshold")
     scores = score(bundle.detector, given.normals) if given.normals is not None and len(given.normals) else None

@@ -82,6 +82,7 @@ class Metadata:
         outputs: names of what comes out, the score first.
         threshold: above it a score means anomaly; None where none was chosen.
         self_test: inputs with their scores.
+        asked_threshold: of the detector in float, where it was chosen for the file and is not the bundle's.
         false_alarms: what held-out normals say of the threshold, where they were on the machine.
         normals: scores of held-out normals, ascending, for p-values; where they were asked for.
         recipe: name of the recipe that the detector was trained by.
@@ -105,6 +106,7 @@ class Metadata:
     inner: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=LABELS.copy)
     quantisation: Quantisation | None = None
+    asked_threshold: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
     false_alarms: FalseAlarms | None = None
     normals: tuple[float, ...] | None = None
     version: str = __version__

@@ -131,6 +131,24 @@ class Detector:
         # In float64: numpy would round the threshold to the scores' float32.
         return (self.score(batch).astype(np.float64) > self.threshold).astype(np.int64)
 
+    def p_value(self, batch: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
+        """Return p-values float64 [N] that samples are normal: the share of normals that score as high, or higher.
+
+        It is (1 + #{scores of held-out normals >= score}) / (1 + their number), at least 1/1000 for 999 of them.
+
+        Raises:
+            InputError: as `score`, and where the file keeps no scores of held-out normals.
+            ScoreError: as `score`.
+        """
+        known = None if self.metadata is None else self.metadata.get("normals")
+        if known is None:
+            raise InputError(
+                "the file keeps no scores of held-out normals: export it with kdcompress export --p-values"
+            )
+        lower = np.searchsorted(np.sort(known), self.score(batch).astype(np.float64))
+        found: np.ndarray[Any, Any] = (1 + len(known) - lower) / (1 + len(known))
+        return found
+
     def self_test(self) -> float:
         """Score the inputs in the file, and return the largest difference from the scores that stand beside them.
 

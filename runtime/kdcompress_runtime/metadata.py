@@ -34,6 +34,8 @@ def parsed(text: bytes, path: str | Path) -> dict[str, Any]:
         raise FileError(f"{path}: written by a newer kdcompress (format {known}, known here: {FORMAT})")
     for key, fits, allowed in _RULES:
         value = _at(plain, key)
+        if value is _ABSENT and key in _OPTIONAL:
+            continue
         if value is _ABSENT or not fits(value):
             found = "it is missing" if value is _ABSENT else f"found {value!r:.80}"
             raise FileError(f"{damaged}: {key}: expected {allowed}, {found}")
@@ -87,5 +89,12 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("self_test.tolerance", lambda value: finite(value) and value >= 0, "a finite number, at least 0"),
     ("self_test.inputs", lambda value: isinstance(value, str), "text in base64"),
+    (
+        "normals",
+        lambda value: value is None or (isinstance(value, list) and bool(value) and all(map(finite, value))),
+        "a list of finite numbers, or null",
+    ),
 )
 """What is read here, by its place, with what it has to be."""
+
+_OPTIONAL = {"normals"}

@@ -87,6 +87,19 @@ def test_without_the_data_inputs_are_made_up(run, capsys, tmp_path, monkeypatch)
         assert json.loads(out)["source"] == "1000 made-up inputs"
 
 
+def test_p_values_stand_beside_decisions(run, tmp_path, capsys):
+    assert call(capsys, "export", run, "--out", tmp_path, "--p-values")[0] == 0
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png")
+    code, out, _ = call(capsys, "predict", tmp_path / "student.onnx", tmp_path / "x.png", "--p-values")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (code, 0 < float(row["p_value"]) <= 1) == (0, True)
+    lines = tmp_path / "scores.jsonl"
+    assert call(capsys, "predict", tmp_path / "student.onnx", tmp_path / "x.png", "--out", lines, "--p-values")[0] == 0
+    assert json.loads(lines.read_text())["p_value"] == float(row["p_value"])
+    plain = call(capsys, "predict", tmp_path / "student.onnx", tmp_path / "x.png")[1]
+    assert plain.splitlines()[0] == "file,row,score,decision"
+
+
 def test_a_users_own_table_is_found_by_the_runs_recipe(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)

@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kdcompress import bundle, prediction
+from kdcompress.__main__ import main
+from kdcompress.data.stream import Sample
 from kdcompress.errors import InputError
 from kdcompress.evaluation import score
 from kdcompress.evaluation.thresholds import at_quantile, false_alarms, p_values, thinned, threshold
@@ -13,6 +16,9 @@ from kdcompress.exporting.exported import load
 from kdcompress.exporting.limit import Limit, limited, told
 from kdcompress.exporting.parity import scores
 from tests.exporting.detectors import inputs, with_normals
+from tests.runtime.conftest import runtime
+
+__all__ = ["runtime"]
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +97,37 @@ def test_of_many_scores_some_are_kept_and_p_values_are_no_smaller(count):
     few, all_of_them = p_values(kept, new), p_values(normals, new)
     assert (few >= all_of_them - 1e-12).all()
     assert (few - all_of_them).max() < 0.0011
+
+
+def test_a_threshold_that_was_chosen_for_a_file_is_its_bundles_in_the_gate(conv_ae, given, tmp_path, capsys):
+    bundle.save(tmp_path / "student.safetensors", conv_ae.manifest, conv_ae.pair)
+    for to in ("onnx", "int8"):
+        path = tmp_path / f"{to}.onnx"
+        export(conv_ae, path, to, given, limit=Limit(quantile=0.7))
+        with pytest.raises(SystemExit, match="0"):
+            main(["parity", str(tmp_path / "student.safetensors"), str(path), "--max-flipped", "0.05"])
+    assert load(path).metadata.asked_threshold == load(tmp_path / "onnx.onnx").metadata.threshold
+    assert load(path).metadata.threshold != load(path).metadata.asked_threshold
+
+
+def test_predict_and_the_runtime_give_the_p_values_of_the_scores_in_the_file(
+    conv_ae, given, own, tmp_path, capsys, runtime
+):
+    export(conv_ae, tmp_path / "a.onnx", "onnx", given, limit=Limit(p_values=True))
+    raw = given.raw[:5].numpy()
+    detector = runtime.Detector.load(tmp_path / "a.onnx")
+    expected = p_values(np.asarray(load(tmp_path / "a.onnx").metadata.normals), detector.score(raw))
+    assert detector.p_value(raw).tolist() == expected.tolist()
+    assert detector.p_value(given.normals.numpy()).min() == pytest.approx(1 / (1 + len(own)), rel=1)
+    scoring = prediction.load(tmp_path / "a.onnx")
+    found = list(prediction.predict(scoring, [Sample("x", row, one) for row, one in enumerate(raw)]))
+    assert [one.p_value for one in found] == expected.tolist()
+
+
+def test_a_file_without_normals_has_no_p_values(conv_ae, given, tmp_path, capsys, runtime):
+    export(conv_ae, tmp_path / "a.onnx", "onnx", given)
+    with pytest.raises(runtime.InputError, match="keeps no scores of held-out normals"):
+        runtime.Detector.load(tmp_path / "a.onnx").p_value(given.raw[:2].numpy())
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(tmp_path / "a.onnx"), str(tmp_path), "--p-values"])
+    assert "--p-values: " in capsys.readouterr().err
