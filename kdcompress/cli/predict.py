@@ -41,7 +41,7 @@ _SILENT, _EVERY = 2.0, 0.5
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="File: CSV, or JSON lines where it ends in .jsonl.")
 @click.option("--on-bad", default="fail", show_default=True, metavar="fail|skip", help="What a bad image or row does.")
-@click.option("--columns", default="", metavar="NAMES", help="Of a table, in the order of the training, e.g. a,b,c.")
+@click.option("--columns", metavar="NAMES", help="Of a table, in the order of the training, e.g. a,b,c.")
 @click.option("--p-values", "with_p", is_flag=True, help="Say too what share of normals scores as high or higher.")
 @options.plugin
 def command(
@@ -49,7 +49,7 @@ def command(
     inputs: tuple[str, ...],
     out: Path | None,
     on_bad: str,
-    columns: str,
+    columns: str | None,
     with_p: bool,
     plugins: tuple[Plugin, ...],
 ) -> None:
@@ -74,7 +74,9 @@ def command(
         )
     if out is not None:
         _apart(out, file, inputs)
-    names = tuple(one.strip() for one in columns.split(",") if one.strip())
+    names = tuple(one.strip() for one in (columns or "").split(",") if one.strip())
+    if columns is not None and not names:
+        raise InputError(f"--columns: no name in '{columns}' (allowed: names with commas between them, e.g. a,b,c)")
     taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, skip=on_bad == "skip", told=_note)
     skipped = 0
     with _lines(out, (*COLUMNS, P_VALUE) if with_p else COLUMNS) as write, _progress() as count:

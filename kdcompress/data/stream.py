@@ -20,9 +20,10 @@ from PIL import Image
 from kdcompress.data import images
 from kdcompress.data.cells import Told, csv_table, parquet_table
 from kdcompress.data.streamed import Sample, checked
-from kdcompress.errors import DataError, near
+from kdcompress.errors import DataError, InputError, near
 
-TABLES = (".npz", ".csv", ".parquet")
+NAMED = (".csv", ".parquet")
+TABLES = (".npz", *NAMED)
 STDIN = "-"
 
 _CHUNK = 64
@@ -52,7 +53,15 @@ def samples(
 
     Raises:
         DataError: where a file is missing, damaged, or as a whole does not fit.
+        InputError: where ``columns`` names one twice, or an input has no names.
     """
+    if twice := [one for place, one in enumerate(columns) if one in columns[:place]]:
+        raise InputError(f"--columns: '{twice[0]}' is named twice (allowed: each column once)")
+    for one in inputs if columns else ():
+        if one != STDIN and Path(one).suffix.lower() not in NAMED:
+            raise InputError(
+                f"--columns: {one} has no named columns (allowed: {', '.join(NAMED)}, or '{STDIN}' for CSV on stdin)"
+            )
     for one in inputs:
         try:
             yield from _samples(one, shape, dtype, columns, told)

@@ -173,6 +173,10 @@ def test_profile_of_an_exported_file(run, capsys):
         (["predict", "{run}/student.onnx", "no.png"], "no such file or folder"),
         (["predict", "{run}/student.onnx", "x.csv", "--on-bad", "skp"], "did you mean 'skip'?"),
         (["predict", "{run}/student.onnx"], "INPUT"),
+        (
+            ["predict", "{run}/student.onnx", "x.csv", "--columns", ","],
+            "--columns: no name in ',' (allowed: names with",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kdcompress.data.stream import samples
-from kdcompress.errors import DataError
+from kdcompress.errors import DataError, InputError
 
 
 def read(path, shape=(3,), dtype="float32"):
@@ -147,6 +147,20 @@ def test_columns_are_taken_by_name_in_the_order_that_is_wanted(tmp_path, ending)
 def test_a_name_that_is_not_there_is_told(tmp_path, text, said):
     with pytest.raises(DataError, match=said):
         list(samples([str(csv(tmp_path, text))], (3,), "float32", ("a", "b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "said"),
+    [
+        ("t.csv", "aba", "--columns: 'a' is named twice"),
+        ("t.npz", "abc", r"--columns: t.npz has no named columns \(allowed: .csv, .parquet, or '-' for CSV on stdin\)"),
+        ("images", "abc", "--columns: images has no named columns"),
+    ],
+)
+@pytest.mark.parametrize("skip", [False, True])
+def test_names_that_mean_nothing_are_told_before_anything_is_read(name, columns, said, skip):
+    with pytest.raises(InputError, match=said):
+        next(samples(["-", name], (3,), "float32", tuple(columns), skip=skip))
 
 
 def test_more_names_than_the_detector_takes_are_told(tmp_path):
