@@ -78,7 +78,7 @@ def command(
     if columns is not None and not names:
         raise InputError(f"--columns: no name in '{columns}' (allowed: names with commas between them, e.g. a,b,c)")
     taken = samples(inputs, scoring.input.shape, scoring.input.dtype, names, skip=on_bad == "skip", told=_note)
-    skipped = 0
+    skipped = scored = 0
     with _lines(out, (*COLUMNS, P_VALUE) if with_p else COLUMNS) as write, _progress() as count:
         for one in predict(scoring, taken):
             count()
@@ -89,8 +89,11 @@ def command(
                 skipped += 1
             else:
                 write(one)
+                scored += 1
     if skipped:
         click.echo(f"skipped {skipped} bad samples", err=True)
+    if not scored:
+        raise DataError("no sample was scored: all of them are bad")
 
 
 def _note(text: str) -> None:
@@ -103,12 +106,14 @@ def _lines(out: Path | None, columns: tuple[str, ...]) -> Iterator[Callable[[Pre
     if out is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors=_ESCAPED)
-        yield _writer(sys.stdout, columns, as_json=False)
+        with _writer(sys.stdout, columns, as_json=False) as write:
+            yield write
         sys.stdout.flush()
         return
     with whole(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors=_ESCAPED, newline="")
-        yield _writer(text, columns, as_json=out.suffix == ".jsonl")
+        with _writer(text, columns, as_json=out.suffix == ".jsonl") as write:
+            yield write
         # Not closed: the file would be closed too, before it is safe on the disk.
         text.detach()
 
@@ -126,7 +131,9 @@ def _apart(out: Path, target: Path, inputs: tuple[str, ...]) -> None:
             raise InputError(f"--out: {out} is {what}, which would be lost (allowed: another file)")
 
 
-def _writer(file: TextIO, columns: tuple[str, ...], *, as_json: bool) -> Callable[[Predicted], None]:
+@contextlib.contextmanager
+def _writer(file: TextIO, columns: tuple[str, ...], *, as_json: bool) -> Iterator[Callable[[Predicted], None]]:
+    """Give what writes a line; the header of CSV comes before the first, or in the end where there is none."""
     if as_json:
 
         def line(one: Predicted) -> None:
@@ -134,7 +141,8 @@ def _writer(file: TextIO, columns: tuple[str, ...], *, as_json: bool) -> Callabl
             plain = dict(zip(columns, found, strict=False))
             file.write(f"{json.dumps(plain, allow_nan=False)}\n")
 
-        return line
+        yield line
+        return
     table = csv.writer(file, lineterminator="\n")
     headed = False
 
@@ -146,7 +154,9 @@ def _writer(file: TextIO, columns: tuple[str, ...], *, as_json: bool) -> Callabl
         found = (one.sample.file, one.sample.row, f"{one.score:.9g}", one.decision, one.p_value)
         table.writerow(found[: len(columns)])
 
-    return row
+    yield row
+    if not headed:
+        table.writerow(columns)
 
 
 @contextlib.contextmanager

@@ -341,6 +341,19 @@ def test_predict_tells_of_a_target_or_an_out_that_no_file_can_have(run, images, 
     assert f"{target}: cannot write: File name too long" in err
 
 
+@pytest.mark.parametrize(("out", "written"), [("", None), ("s.csv", "file,row,score,decision\n"), ("s.jsonl", "")])
+def test_predict_says_that_nothing_was_scored(run, images, capsys, tmp_path, out, written):
+    (images / "0.png").write_bytes(b"no image")
+    options = ["--out", tmp_path / out] if out else []
+    code, shown, err = call(capsys, "predict", run, images / "0.png", "no.npz", "--on-bad", "skip", *options)
+    assert code == 2
+    assert err.splitlines()[-2:] == ["skipped 2 bad samples", "kdcompress: no sample was scored: all of them are bad"]
+    if out:
+        assert (tmp_path / out).read_text() == written
+    else:
+        assert shown == "file,row,score,decision\n"
+
+
 def test_progress_shows_after_two_seconds_on_a_terminal(monkeypatch, capsys):
     from kdcompress.cli import predict
 
