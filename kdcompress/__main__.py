@@ -12,6 +12,9 @@ import click
 
 from kdcompress.errors import KdcompressError
 
+_RESUMED = ("distill", "benchmark")
+"""Commands that keep what they have done so far."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 wrong input, 130 interrupted, 1 anything else."""
@@ -23,7 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KdcompressError as error:
         code = _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted; the same command goes on where it stopped", 130, debug)
+        command = next((one for one in given if not one.startswith("-")), "")
+        how = "goes on where it stopped" if command in _RESUMED else "starts anew"
+        code = _fail(f"interrupted; the same command {how}", 130, debug)
     except BrokenPipeError:
         # Whoever read the output went away; what is left in the buffers has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

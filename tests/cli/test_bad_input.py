@@ -170,6 +170,15 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch):
         main(["distill", "no.yaml", "--debug"])
 
 
+def test_an_interrupted_command_that_keeps_nothing_does_not_say_that_it_goes_on(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdcompress.prediction.load", interrupted)
+    code, err = call(capsys, "predict", "a.onnx", "b.csv")
+    assert (code, err) == (130, "kdcompress: interrupted; the same command starts anew\n")
+
+
 def test_an_interrupt_is_code_130_and_the_same_command_goes_on(capsys, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
