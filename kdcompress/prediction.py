@@ -81,7 +81,7 @@ def _decided(scoring: Scoring, sample: Sample, score: float) -> Predicted:
     if not math.isfinite(score):
         # No comparison with a threshold says anything of it: NaN would pass for normal.
         place = sample.file if sample.row is None else f"{sample.file}: row {sample.row}"
-        problem = f"{place}: its score is {score:g}, expected a finite number: its values are far from the training's"
+        problem = f"{place}: its score is {score:g}, expected a finite number (values far from the training's overflow)"
         return Predicted(replace(sample, values=None, problem=problem), None, None)
     p_value = None if scoring.normals is None else float(p_values(scoring.normals, np.array([score]))[0])
     return Predicted(sample, score, None if scoring.threshold is None else int(score > scoring.threshold), p_value)

@@ -104,9 +104,8 @@ def _table(
 def _problem(cells: Sequence[str], columns: Sequence[int], titles: Sequence[str]) -> str:
     """Say why a row is none; a field too many may be part of a number that moves all that come after it."""
     if len(cells) != len(titles):
-        return (
-            f": expected {len(titles)} fields as in the first row, found {len(cells)} (a number has a point, no comma)"
-        )
+        why = " (a number has a point, no comma)" if len(cells) > len(titles) else ""
+        return f": expected {len(titles)} fields as in the first row, found {len(cells)}{why}"
     for place in columns:
         if _number(cells[place]) is None:
             return f", column {titles[place]}: expected a number, found {cells[place][:40]!r}"
@@ -152,7 +151,7 @@ def _numeric(rows: Sequence[Sequence[str]], titles: Sequence[str], size: int, na
         filled = [cells[place] for cells in whole if cells[place].strip().lower() not in _GAPS]
         if not filled:
             raise DataError(
-                f"{name}: column '{title}' is empty in the first {len(whole)} rows: --columns names the right"
+                f"{name}: column '{title}' is empty in the first {len(whole)} rows: --columns names those meant"
             )
         if any(_number(cell) is not None for cell in filled):
             columns.append(place)
