@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from pathlib import Path
 
 from kdcompress.bundle import Manifest
@@ -15,6 +16,9 @@ from kdcompress.results import Result
 from kdcompress.rundir import write_atomic
 
 CARD, SUMS, EXAMPLE = "model_card.md", "SHA256SUMS", "example.py"
+
+_UNFIT = ("Cc", "Cs")
+"""Unicode's categories of control characters, and of bytes that are no text."""
 
 _EXAMPLE = '''"""Score one {kind} with numpy and onnxruntime alone: python example.py [FILE.npy]
 
@@ -29,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-model = Path(__file__).with_name("{model}")
+model = Path(__file__).with_name({model!r})
 session = onnxruntime.InferenceSession(model.read_bytes(), providers=["CPUExecutionProvider"])
 said = json.loads(session.get_modelmeta().custom_metadata_map["kdcompress"])
 shape, dtype = said["input"]["shape"], np.dtype(said["input"]["dtype"])
@@ -47,11 +51,16 @@ print(f"score {{score:.9g}}, {{decision}} (higher is more anomalous, threshold {
 
 
 def check_free(folder: Path, model: str) -> None:
-    """Check, before anything is made, that a kit's folder holds nothing but the same kit.
+    """Check, before anything is made, that a kit's folder holds nothing but the same kit, and its model's name is fit.
 
     Raises:
-        InputError: where it holds something else, as another model.
+        InputError: where the folder is a file or holds something else, as another model, or where the name has what
+            a line of the check sums cannot have.
     """
+    if any(unicodedata.category(letter) in _UNFIT for letter in model):
+        raise InputError(f"--kit: the file would be {model!r}: a name in a kit has no control characters and is UTF-8")
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise InputError(f"--kit: {folder} is a file, a folder is to be there; say another folder: --out")
     known = {model, CARD, SUMS, EXAMPLE}
     there = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
     if other := [name for name in there if name not in known]:

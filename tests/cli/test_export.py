@@ -248,6 +248,14 @@ def test_a_kit_says_where_it_is_and_is_not_mixed_with_another(run, kit, capsys, 
     assert not (kit.parent / "student.onnx").exists()
 
 
+def test_a_kit_that_cannot_be_written_leaves_no_model_behind(run, capsys, tmp_path):
+    (tmp_path / "kit").write_bytes(b"")
+    code, _, err = call(capsys, "export", run, "--kit", "--out", tmp_path)
+    assert code == 2
+    assert f"{tmp_path / 'kit'} is a file" in err
+    assert list(tmp_path.iterdir()) == [tmp_path / "kit"]
+
+
 def test_int8_needs_the_data(run, capsys, tmp_path):
     import dataclasses
 

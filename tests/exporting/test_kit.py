@@ -1,5 +1,6 @@
 import ast
 import hashlib
+import shutil
 import subprocess
 import sys
 
@@ -118,3 +119,30 @@ def test_a_folder_with_another_model_is_refused(tmp_path):
     check_free(tmp_path, "a.onnx")
     with pytest.raises(InputError, match=r"holds something else already: a\.onnx; say another folder: --out"):
         check_free(tmp_path, "a.int8.onnx")
+
+
+def test_a_file_in_the_place_of_the_kit_is_refused(tmp_path):
+    (tmp_path / "kit").write_bytes(b"")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    for name in ("kit", "gone"):
+        with pytest.raises(InputError, match=f"{name} is a file, a folder is to be there"):
+            check_free(tmp_path / name, "a.onnx")
+
+
+@pytest.mark.parametrize("name", ["new\nline.onnx", "bell\a.onnx", "no\udcfftext.onnx"])
+def test_names_that_no_line_can_have_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="a name in a kit has no control characters"):
+        check_free(tmp_path / "kit", name)
+
+
+@pytest.mark.parametrize("name", ["q\"uo'te {x}.onnx", "back\\nslash.onnx", "ü.onnx"])
+def test_any_other_name_is_run_and_checked(tmp_path, kit, conv_ae, name):
+    path = tmp_path / name
+    path.write_bytes(kit[1].read_bytes())
+    check_free(tmp_path / "kit", name)
+    found = compare(conv_ae.detector, conv_ae.manifest.threshold, load(path), inputs(conv_ae, 10))
+    write(tmp_path / "kit", path, conv_ae.manifest, found, None)
+    done = run(tmp_path / "kit")
+    assert (done.returncode, done.stdout[:6]) == (0, "score "), done.stderr
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "kit", check=True, capture_output=True)
