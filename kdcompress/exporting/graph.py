@@ -19,6 +19,9 @@ RECONSTRUCTION, ANOMALY_MAP = "reconstruction", "anomaly_map"
 OPTIONAL = (RECONSTRUCTION, ANOMALY_MAP)
 """Outputs beside the score that a user may ask for."""
 
+_IMAGES = 4
+"""Dimensions of a batch of images."""
+
 
 class Graph(nn.Module):
     """What is exported: `Scorer`, or the same computation where more than the score is asked for."""
@@ -71,8 +74,15 @@ def check_wanted(wanted: tuple[str, ...], detector: Detector, raw: Tensor) -> No
         InputError: where it has not.
     """
     own = inner(detector, raw)
-    there = OPTIONAL if RECONSTRUCTION in own else tuple(name for name in OPTIONAL if name in own)
+    image = raw.ndim == _IMAGES
+    offered = OPTIONAL if RECONSTRUCTION in own else tuple(name for name in OPTIONAL if name in own)
+    there = tuple(name for name in offered if image or name != ANOMALY_MAP)
     for name in wanted:
+        if name == ANOMALY_MAP and not image:
+            raise InputError(
+                f"--outputs: '{name}' is of images, [N, 1, H, W]; this detector takes samples of shape "
+                f"{list(raw.shape[1:])} (allowed: {', '.join(there) or 'none'})"
+            )
         if name not in there:
             raise InputError(
                 f"--outputs: this detector has no '{name}' beside its score{near(name, there)} "

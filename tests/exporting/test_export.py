@@ -121,6 +121,14 @@ def test_outputs_that_a_detector_has_not_are_refused(tmp_path, conv_ae):
         export(forest, tmp_path / "x.onnx", "onnx", inputs(forest), ("reconstruction",))
 
 
+@pytest.mark.parametrize(("name", "shape"), [("mlp_ae", r"\[7\]"), ("conv1d_ae", r"\[2, 32\]")])
+def test_a_map_is_of_images_alone(tmp_path, name, shape):
+    one = small(name)
+    with pytest.raises(InputError, match=rf"'anomaly_map' is of images.*samples of shape {shape} \(allowed: recon"):
+        export(one, tmp_path / "x.onnx", "onnx", inputs(one), ("anomaly_map",))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("to", ["onnx", "pt2"])
 def test_the_file_says_what_it_is(files, conv_ae, to):
     said = load(files[to]).metadata
