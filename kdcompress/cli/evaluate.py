@@ -9,7 +9,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of
+from kdcompress.cli.targets import bundle_file, data_of, no_exported
 from kdcompress.plugins import Plugin
 
 
@@ -30,7 +30,7 @@ def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str,
     from kdcompress.pipeline import evaluate
 
     place = device_for(device)
-    source = bundle_file(target)
+    source = no_exported(bundle_file(target))
     loaded = bundle.load(source)
     known = {"data": data_of(source, loaded.manifest.data)}
     section = recipes.overridden(known, overrides, allowed=("data", "evaluation"))

@@ -10,7 +10,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of, offline, run_of
+from kdcompress.cli.targets import bundle_file, data_of, no_exported, offline, run_of
 from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
 
@@ -75,7 +75,7 @@ def command(
     from kdcompress.exporting.parity import Limits
     from kdcompress.exporting.source import inputs_for
 
-    source = bundle_file(target)
+    source = no_exported(bundle_file(target))
     loaded = bundle.load(source)
     section = recipes.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():

@@ -10,7 +10,7 @@ import click
 
 from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of, offline
+from kdcompress.cli.targets import bundle_file, data_of, no_exported, offline
 from kdcompress.errors import InputError
 from kdcompress.plugins import Plugin
 
@@ -47,7 +47,7 @@ def command(
     from kdcompress.exporting.parity import Limits, compare
     from kdcompress.exporting.source import inputs_for
 
-    source = bundle_file(target)
+    source = no_exported(bundle_file(target))
     loaded = bundle.load(source)
     exported = load(file)
     if exported.metadata.input.shape != loaded.manifest.input_shape:

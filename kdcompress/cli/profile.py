@@ -29,7 +29,7 @@ def command(
     """
     from kdcompress.exporting import ENDINGS
 
-    if Path(target).suffix in ENDINGS:
+    if Path(target).suffix.lower() in ENDINGS:
         _file(target, shape, against, as_json=as_json)
         return
     if against is not None:

@@ -26,6 +26,21 @@ def bundle_file(target: str) -> Path:
     return RunDir.existing(path).bundle("student") if _is_folder(path) else path
 
 
+def no_exported(path: Path) -> Path:
+    """Return a bundle's path.
+
+    Raises:
+        InputError: where its name is that of an exported file, which other commands take.
+    """
+    from kdcompress.exporting import ENDINGS
+
+    if path.suffix.lower() in ENDINGS:
+        raise InputError(
+            f"{path}: an exported file by its name (allowed: the bundle that it was made of, .safetensors)"
+        )
+    return path
+
+
 def run_of(target: str) -> Result | None:
     """Return what a run found; None where the target is no run directory."""
     from kdcompress.rundir import RunDir

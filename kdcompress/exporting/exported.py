@@ -33,7 +33,7 @@ class Exported:
 
 def is_exported(target: str) -> bool:
     """Say whether a name is that of an exported file."""
-    return Path(target).suffix in ENDINGS
+    return Path(target).suffix.lower() in ENDINGS
 
 
 def load(path: Path, *, threads: int | None = None) -> Exported:
@@ -49,7 +49,7 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
     """
     from kdcompress.exporting import onnx, pt2
 
-    if path.suffix not in ENDINGS:
+    if not is_exported(str(path)):
         raise InputError(
             f"{path}: not an exported detector by its name{near(path.suffix, ENDINGS)} "
             f"(allowed endings: {', '.join(ENDINGS)})"
@@ -60,4 +60,6 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot read: {error.strerror or error}") from error
-    return onnx.opened(data, path, threads=threads) if path.suffix == FORMATS["onnx"] else pt2.opened(data, path)
+    if path.suffix.lower() == FORMATS["onnx"]:
+        return onnx.opened(data, path, threads=threads)
+    return pt2.opened(data, path)

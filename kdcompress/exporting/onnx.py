@@ -159,6 +159,11 @@ def parsed(data: bytes, path: Path) -> ModelProto:
         proto: ModelProto = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: BLE001 - an error of protobuf's, a package that is not named otherwise here
         raise BundleError(f"{path}: not an ONNX file, or a damaged one: {error}") from error
+    if not proto.HasField("graph"):
+        # Nothing is a protocol buffer too.
+        raise BundleError(
+            f"{path}: not an ONNX file, or a damaged one: {'no graph is in it' if data else 'it is empty'}"
+        )
     for tensor in _tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise BundleError(f"{path}: refused: its weights '{tensor.name}' lie in another file")

@@ -75,7 +75,7 @@ def profile(path: Path) -> FileProfile:
 
 def peak_memory_bytes(path: Path, exported: Exported) -> int | None:
     """Return by how much a process of its own grows, at most, for an ONNX file and one sample; None if not known."""
-    if path.suffix != FORMATS["onnx"]:
+    if path.suffix.lower() != FORMATS["onnx"]:
         return None
     given = exported.metadata.input
     script = Path(__file__).with_name("peak.py")

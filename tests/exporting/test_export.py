@@ -260,6 +260,20 @@ def test_what_is_no_exported_file_is_told(tmp_path, name, said):
         load(tmp_path / name)
 
 
+@pytest.mark.parametrize(("data", "said"), [(b"", "it is empty"), (b"\x08\x0a", "no graph is in it")])
+def test_a_file_without_a_graph_is_no_onnx_file(tmp_path, data, said):
+    (tmp_path / "x.onnx").write_bytes(data)
+    with pytest.raises(BundleError, match=f"not an ONNX file, or a damaged one: {said}"):
+        load(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_endings_may_be_in_upper_case(tmp_path, files, to):
+    path = tmp_path / f"X.{to.upper()}"
+    path.write_bytes(files[to].read_bytes())
+    assert load(path).metadata == load(files[to]).metadata
+
+
 def test_the_metadata_are_json_under_one_key(files):
     entries = {one.key: one.value for one in onnx.load(files["onnx"]).metadata_props}
     assert set(entries) == {"kdcompress", "kdcompress.sha256"}
