@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from kdcompress import document, lineage, plugins, signature
 from kdcompress.errors import InputError, RecipeError, unknown
@@ -79,6 +79,7 @@ class Teacher(_Part):
     teacher: Teacher | None = None
     ensemble: Annotated[tuple[Teacher, ...], Field(min_length=2, max_length=100)] | None = None
     adapter: Ref | None = None
+    _source_key: str = PrivateAttr("architecture")
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
@@ -105,12 +106,14 @@ class Teacher(_Part):
         if beside := sorted(set(beside) - {"seed"}):
             raise ValueError(f"adapter: a detector that is there already: give either adapter or {', '.join(beside)}")
         update = {"architecture": self.adapter, "strategy": Ref(name="fitted"), "adapter": None}
-        return self.model_copy(update=update)
+        found = self.model_copy(update=update)
+        found._source_key = "adapter"
+        return found
 
     @property
     def source_key(self) -> str:
-        """Key that says what the teacher is: what is trained by nobody here is written as an ``adapter``."""
-        return "adapter" if self.strategy is not None and self.strategy.name == "fitted" else "architecture"
+        """Key that says what the teacher is, as it was written: ``adapter`` or ``architecture``."""
+        return self._source_key
 
 
 class Student(Ref):

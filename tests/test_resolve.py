@@ -20,7 +20,8 @@ def problems(**sections):
     with pytest.raises(RecipeError) as caught:
         resolve(recipe(**sections), "r.yaml")
     assert caught.value.where == "r.yaml"
-    return list(caught.value.problems)
+    # Arrays that other tests of this process gave stand among the data sets.
+    return [re.sub(r"samples-[0-9a-f]+, ", "", problem) for problem in caught.value.problems]
 
 
 @pytest.fixture
