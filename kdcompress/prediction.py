@@ -72,16 +72,17 @@ def predict(scoring: Scoring, samples: Iterable[Sample]) -> Iterator[Predicted]:
     left = iter(samples)
     while batch := list(itertools.islice(left, _BATCH)):
         good = [one.values for one in batch if one.values is not None]
-        found = iter(scoring.score(np.stack(good)).tolist() if good else [])
+        values = scoring.score(np.stack(good)) if good else np.zeros(0)
+        beside = [None] * len(values) if scoring.normals is None else p_values(scoring.normals, values).tolist()
+        found = zip(values.tolist(), beside, strict=True)
         for sample in batch:
-            yield Predicted(sample, None, None) if sample.values is None else _decided(scoring, sample, next(found))
+            yield Predicted(sample, None, None) if sample.values is None else _decided(scoring, sample, *next(found))
 
 
-def _decided(scoring: Scoring, sample: Sample, score: float) -> Predicted:
+def _decided(scoring: Scoring, sample: Sample, score: float, p_value: float | None) -> Predicted:
     if not math.isfinite(score):
         # No comparison with a threshold says anything of it: NaN would pass for normal.
         place = sample.file if sample.row is None else f"{sample.file}: row {sample.row}"
         problem = f"{place}: its score is {score:g}, expected a finite number (values far from the training's overflow)"
         return Predicted(replace(sample, values=None, problem=problem), None, None)
-    p_value = None if scoring.normals is None else float(p_values(scoring.normals, np.array([score]))[0])
     return Predicted(sample, score, None if scoring.threshold is None else int(score > scoring.threshold), p_value)

@@ -88,13 +88,13 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 
 def limit(command: F) -> F:
     """Add where a threshold comes from: ``--false-positive-rate``, ``--quantile``, ``--threshold``."""
-    inside = click.FloatRange(0, 1, min_open=True, max_open=True)
+    inside = _Share(0, 1, min_open=True, max_open=True)
     command = click.option("--threshold", type=float, callback=_finite, help="... or take this one.")(command)
     for name, words in (
         ("--quantile", "... as this quantile of held-out normals."),
         ("--false-positive-rate", "Choose the threshold anew, for this rate of new normals."),
     ):
-        command = click.option(name, type=inside, callback=_finite, help=words)(command)
+        command = click.option(name, type=inside, help=words)(command)
     return command
 
 
