@@ -7,9 +7,8 @@ import json
 
 import click
 
-from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of, no_exported
+from kdcompress.cli.targets import saved
 from kdcompress.plugins import Plugin
 
 
@@ -24,16 +23,12 @@ def command(target: str, overrides: tuple[str, ...], as_json: bool, device: str,
 
     TARGET is a bundle or a run directory, whose student is meant.
     """
-    from kdcompress import bundle
     from kdcompress.cli.summary import show_evaluation
     from kdcompress.engine.plan import device_for
     from kdcompress.pipeline import evaluate
 
     place = device_for(device)
-    source = no_exported(bundle_file(target))
-    loaded = bundle.load(source)
-    known = {"data": data_of(source, loaded.manifest.data)}
-    section = recipes.overridden(known, overrides, allowed=("data", "evaluation"))
+    source, loaded, section = saved(target, overrides, allowed=("data", "evaluation"))
     evaluation = evaluate(loaded, section, str(source), place)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(evaluation), indent=1))

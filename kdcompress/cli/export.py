@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of, no_exported, offline, run_of
+from kdcompress.cli.targets import offline, run_of, saved
 from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
 
@@ -67,7 +66,6 @@ def command(
     if kit and to == "pt2":
         raise InputError("--kit: its example runs ONNX files (allowed with it: --to onnx, --to int8)")
 
-    from kdcompress import bundle
     from kdcompress.cli.summary import show_parity
     from kdcompress.exporting.export import export
     from kdcompress.exporting.kit import check_free, write
@@ -75,9 +73,7 @@ def command(
     from kdcompress.exporting.parity import Limits
     from kdcompress.exporting.source import inputs_for
 
-    source = no_exported(bundle_file(target))
-    loaded = bundle.load(source)
-    section = recipes.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed=("data",))
+    source, loaded, section = saved(target, overrides)
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     folder = source.parent if out is None else out

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from kdcompress import recipe as recipes
 from kdcompress.cli import options
-from kdcompress.cli.targets import bundle_file, data_of, no_exported, offline
+from kdcompress.cli.targets import offline, saved
 from kdcompress.errors import InputError
 from kdcompress.plugins import Plugin
 
@@ -40,21 +39,18 @@ def command(
     for, where they are on this machine, or what --set data... says; else made-up inputs. An int8 file is held to
     limits of its own.
     """
-    from kdcompress import bundle
     from kdcompress.cli.summary import show_parity
     from kdcompress.exporting.export import check
     from kdcompress.exporting.exported import load
     from kdcompress.exporting.parity import Limits, compare
     from kdcompress.exporting.source import inputs_for
 
-    source = no_exported(bundle_file(target))
-    loaded = bundle.load(source)
+    source, loaded, section = saved(target, overrides)
     exported = load(file)
     if exported.metadata.input.shape != loaded.manifest.input_shape:
         raise InputError(
             f"{file}: takes input of shape {exported.metadata.input.shape}, {source} of {loaded.manifest.input_shape}"
         )
-    section = recipes.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed=("data",))
     with offline():
         given = inputs_for(loaded, section, str(source), asked=bool(overrides))
     limits = Limits(min_spearman, max_flipped, max_auroc_lost)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdcompress.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
+    from kdcompress.bundle import Bundle
     from kdcompress.results import Result
 
 
@@ -54,6 +55,21 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
+
+
+def saved(
+    target: str, overrides: Sequence[str], allowed: Sequence[str] = ("data",)
+) -> tuple[Path, Bundle, dict[str, Any]]:
+    """Return the bundle that is meant, what is in it, and the sections of a recipe for its data, with overrides.
+
+    Raises:
+        InputError: for what is no bundle and no finished run, and for overrides of other sections.
+    """
+    from kdcompress import bundle, recipe
+
+    source = no_exported(bundle_file(target))
+    loaded = bundle.load(source)
+    return source, loaded, recipe.overridden({"data": data_of(source, loaded.manifest.data)}, overrides, allowed)
 
 
 def data_of(source: Path, known: Mapping[str, object]) -> dict[str, object]:
