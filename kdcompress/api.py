@@ -17,7 +17,8 @@ from kdcompress import plugins as plug_ins
 from kdcompress.contents import read_json
 from kdcompress.data.samples import Samples, samples
 from kdcompress.engine.events import Event, Noted
-from kdcompress.errors import InputError
+from kdcompress.errors import BundleError, InputError
+from kdcompress.exporting.exported import is_exported
 from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.scale import benchmark as scale
@@ -136,7 +137,12 @@ def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -
     plug_ins.load_installed()
     for one in _listed(plugins):
         plug_ins.load(one)
-    return bundle.load(_path(path, "path")).detector
+    if is_exported(str(file := _path(path, "path"))):
+        raise BundleError(
+            f"{file}: an exported file by its name, which kdcompress_runtime.Detector.load and kdcompress predict read "
+            "(allowed: a bundle, .safetensors)"
+        )
+    return bundle.load(file).detector
 
 
 def _warn(arm: str, event: Event) -> None:

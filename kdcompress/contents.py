@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
 
+from kdcompress.deployment import SCHEMA, Deployment
 from kdcompress.errors import InputError
-from kdcompress.results import Result, from_json
+from kdcompress.results import Result, check_numbers, from_json
 from kdcompress.signature import problems
 
 # RuntimeError: a flipped bit says that a member is encrypted; MemoryError: that it is larger than the machine.
@@ -145,13 +147,34 @@ def read_result(path: Path) -> Result:
         InputError: where it is damaged or of another version.
     """
     plain = read_json(path)
-    try:
+    with _of_this_version(path, "a result", plain):
         return from_json(plain)
+
+
+def read_deployment(path: Path) -> Deployment:
+    """Read what exported files cost.
+
+    Raises:
+        InputError: where it is damaged or of another version.
+    """
+    plain = read_json(path)
+    with _of_this_version(path, "figures of exported files", plain):
+        check_numbers(plain)
+        found = pydantic.TypeAdapter(Deployment).validate_python(plain)
+        if found.schema != SCHEMA:
+            raise ValueError(f"schema {found.schema}, known here: {SCHEMA}")
+        return found
+
+
+@contextlib.contextmanager
+def _of_this_version(path: Path, what: str, plain: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
     except pydantic.ValidationError as error:
         said = "; ".join(problems(error, "", plain))
-        raise InputError(f"{path}: not a result of this version: {said}") from error
+        raise InputError(f"{path}: not {what} of this version: {said}") from error
     except ValueError as error:
-        raise InputError(f"{path}: not a result of this version: {error}") from error
+        raise InputError(f"{path}: not {what} of this version: {error}") from error
 
 
 def read_arrays(path: Path, what: str, needed: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 
 from kdcompress import bundle
+from kdcompress.architectures.file_model import FileModel, sized
+from kdcompress.architectures.onnx_file import OnnxModel
+from kdcompress.architectures.pt2_file import Pt2Model
+from kdcompress.architectures.scoring import Preparation, Scale
 from kdcompress.data.streamed import Array, Sample
+from kdcompress.errors import InputError, unknown
 from kdcompress.evaluation.scoring import unchecked
 from kdcompress.evaluation.thresholds import p_values
-from kdcompress.exporting import exported
+from kdcompress.exporting import ENDINGS, exported
 from kdcompress.exporting.metadata import Input, input_of
 from kdcompress.exporting.parity import scores
 
 _BATCH = 64
+_MODELS: Mapping[str, type[FileModel]] = {".onnx": OnnxModel, ".pt2": Pt2Model}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,64 @@ class Predicted:
     score: float | None
     decision: int | None
     p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a file of another tool is asked.
+
+    Attributes:
+        output: which of its outputs is the score: a name, ``output``, ``output.0``, ...
+        shape: of one raw sample; None for what the file declares.
+        scale: what it sees of images, as `Preparation.scale`.
+    """
+
+    output: str
+    shape: tuple[int, ...] | None = None
+    scale: str = "raw"
+
+
+def load_other(target: Path, asked: Asked) -> Scoring:
+    """Read an exported file of another tool, of which only the user knows what its score is.
+
+    Raises:
+        InputError: where it is no exported file by its name, cannot be loaded, has no such output, or declares no
+            shape and none is given.
+        BundleError: where this package wrote it: it says itself what its score is.
+    """
+    kind = _MODELS.get(target.suffix.lower())
+    if kind is None:
+        raise InputError(f"--score-output: {target} is no exported file (allowed: {', '.join(ENDINGS)})")
+    scales: tuple[Scale, ...] = get_args(Scale)
+    scale = next((one for one in scales if one == asked.scale), None)
+    if scale is None:
+        raise InputError(f"--scale: {unknown('scale', asked.scale, scales)}")
+    if exported.is_own(target):
+        raise InputError(f"--score-output: kdcompress wrote {target}, which says itself what its score is")
+    preparation = Preparation(scale=scale)
+    try:
+        file = sized(str(target))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    shape = _agreed(target, asked.shape, kind(file, asked.output, preparation, ()).declared()[1:])
+    detector = kind(file, asked.output, preparation, shape).eval()
+    # An output that is not there is told before any sample is read.
+    unchecked(detector, torch.zeros(1, *shape))
+    return Scoring(input_of(shape), None, lambda raw: unchecked(detector, torch.from_numpy(raw)))
+
+
+def _agreed(target: Path, given: tuple[int, ...] | None, declared: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Return the shape of a sample that user and file agree on; sides that a file leaves open are None."""
+    shown = ", ".join("any" if side is None else str(side) for side in declared)
+    if given is None:
+        known = tuple(side for side in declared if side is not None)
+        if not declared or len(known) < len(declared):
+            raise InputError(f"{target}: takes samples of shape ({shown}): say which they have, e.g. --input 3,256,256")
+        return known
+    fits = len(given) == len(declared) and all(own in (None, side) for side, own in zip(given, declared, strict=True))
+    if declared and not fits:
+        raise InputError(f"--input {','.join(map(str, given))}: {target} takes samples of shape ({shown})")
+    return given
 
 
 def load(target: Path) -> Scoring:

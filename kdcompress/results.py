@@ -251,7 +251,7 @@ def from_json(plain: dict[str, Any]) -> Result:
     result = TypeAdapter(Result).validate_python(plain)
     if result.schema != SCHEMA:
         raise ValueError(f"schema {result.schema}, known here: {SCHEMA}")
-    _check_numbers(to_json(result))
+    check_numbers(to_json(result))
     for name in ("student", "teacher", "teacher_after", "control"):
         _check_auroc(name, getattr(result, name))
     for key in ("counters", "teacher_counters"):
@@ -261,10 +261,15 @@ def from_json(plain: dict[str, Any]) -> Result:
     return result
 
 
-def _check_numbers(plain: object, place: str = "") -> None:
+def check_numbers(plain: object, place: str = "") -> None:
+    """Check plain data: numbers are finite, and integers no larger than `LARGEST`.
+
+    Raises:
+        ValueError: with the place of the first that is not.
+    """
     if isinstance(plain, dict | list | tuple):
         for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
-            _check_numbers(value, f"{place}.{key}" if place else str(key))
+            check_numbers(value, f"{place}.{key}" if place else str(key))
     elif isinstance(plain, float) and not math.isfinite(plain):
         raise ValueError(f"{place}: input should be a finite number, not {plain}")
     elif isinstance(plain, int) and abs(plain) > LARGEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,7 +17,16 @@ from typing import Any
 import filelock
 import numpy as np
 
-from kdcompress.contents import read_arrays, read_bytes, read_environment, read_history, read_result, read_text
+from kdcompress.contents import (
+    read_arrays,
+    read_bytes,
+    read_deployment,
+    read_environment,
+    read_history,
+    read_result,
+    read_text,
+)
+from kdcompress.deployment import Deployment
 from kdcompress.disk import whole
 from kdcompress.errors import InputError
 from kdcompress.results import Result, to_json
@@ -223,6 +233,15 @@ class RunDir:
         """Return the result of a finished run."""
         path = self.path / "result.json"
         return read_result(path) if path.exists() else None
+
+    def write_deployment(self, found: Deployment) -> None:
+        """Write what the run's exported files cost."""
+        write_atomic(self.path / "deployment.json", _json(dataclasses.asdict(found)))
+
+    def deployment(self) -> Deployment | None:
+        """Return what the run's exported files cost; None where they were not measured."""
+        path = self.path / "deployment.json"
+        return read_deployment(path) if path.exists() else None
 
     def reported(self) -> bool:
         """Say whether both forms of the report are there."""

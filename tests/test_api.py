@@ -7,7 +7,7 @@ import torch
 import yaml
 
 import kdcompress as kd
-from kdcompress.errors import InputError
+from kdcompress.errors import BundleError, InputError
 from tests.recipes import TINY
 
 # One process for a cell: there is no teacher to be trained in another.
@@ -74,3 +74,8 @@ def test_a_script_that_its_processes_cannot_import_is_refused(tmp_path, monkeypa
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     with pytest.raises(InputError, match="import this script, and <stdin> is no file: write it to one"):
         kd.benchmark(suite, out=tmp_path)
+
+
+def test_an_exported_file_is_no_bundle(tmp_path):
+    with pytest.raises(BundleError, match=r"student.onnx: an exported file by its name.*allowed: a bundle"):
+        kd.load(tmp_path / "student.onnx")

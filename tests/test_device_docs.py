@@ -58,9 +58,11 @@ def assert_a_table_is_made_of(runs, table, monkeypatch):
     device.main()
     (file,) = table.glob("*_seed-*.json")
     row = json.loads(file.read_text())
-    assert row["student"]["largest_difference"] <= row["student"]["tolerance"]
-    assert row["student"]["bytes"] < row["teacher"]["bytes"]
-    assert row["int8"]["auroc"] == row["student"]["auroc"]
-    assert row["time"]["student"]["latency_ms"]["batch_1"]["p50"] > 0
+    student, teacher, eight = (row["files"][name] for name in ("student", "teacher", "int8"))
+    assert student["agreement"]["largest"] <= student["agreement"]["tolerance"]
+    assert student["bytes"] < teacher["bytes"]
+    assert eight["agreement"]["auroc"] == student["agreement"]["auroc"]
+    assert student["cost"]["latency_ms"]["batch_1"]["p50"] > 0
+    assert row["start_seconds"] > 0
     lines = (table / "report.md").read_text().splitlines()
     assert sum(line.startswith("| digits |") for line in lines) == 2

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "kdcompress"
 LAYERS = [
     {"errors"},
     {"disk", "memory", "registry", "seeding", "signals", "document"},
-    {"signature", "results", "plugins", "library", "pinned", "pt2archive"},
+    {"signature", "results", "deployment", "plugins", "library", "pinned", "pt2archive"},
     {"lineage"},
     {"recipe", "contents", "product"},
     {"rundir", "suite"},
@@ -109,6 +109,7 @@ def test_a_library_stays_where_it_belongs(library, allowed):
         "seeding",
         "signature",
         "results",
+        "deployment",
         "recipe",
         "contents",
         "product",

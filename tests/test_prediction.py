@@ -1,13 +1,16 @@
+import dataclasses
 import re
 
 import numpy as np
 import pytest
+import torch
 
 from kdcompress import bundle
 from kdcompress.data.streamed import Sample
+from kdcompress.errors import BundleError, InputError
 from kdcompress.exporting.export import export
 from kdcompress.exporting.metadata import Input
-from kdcompress.prediction import Scoring, load, predict
+from kdcompress.prediction import Asked, Scoring, load, load_other, predict
 from tests.exporting.detectors import inputs, small
 
 
@@ -79,3 +82,70 @@ def test_an_image_without_a_finite_score_is_named_by_its_file(score):
     (found,) = predict(scoring, [Sample("a.png", None, np.zeros((1, 2, 2), np.uint8))])
     assert (found.score, found.decision) == (None, None)
     assert found.sample.problem.startswith(f"a.png: its score is {score:g}")
+
+
+class Foreign(torch.nn.Module):
+    """Somebody else's network: a map, and a score that is its largest value."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        found = self.layer(x).square().mean(1, keepdim=True)
+        return {"map": found, "pred_score": found.amax((1, 2, 3))}
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """Its files, and the network: ``open`` leaves the sides of images open."""
+    folder, network = tmp_path_factory.mktemp("foreign"), Foreign().eval()
+    batch, height, width = torch.export.Dim("n"), torch.export.Dim("h", min=8), torch.export.Dim("w", min=8)
+    example = torch.zeros(2, 3, 12, 10)
+    torch.export.save(torch.export.export(network, (example,), dynamic_shapes=({0: batch},)), folder / "o.pt2")
+    for name, dims in (("o", {0: batch}), ("open", {0: batch, 2: height, 3: width})):
+        given = {"dynamo": True, "external_data": False, "verbose": False, "output_names": ["map", "pred_score"]}
+        torch.onnx.export(network, (example,), folder / f"{name}.onnx", dynamic_shapes=(dims,), **given)
+    return folder, network
+
+
+@pytest.mark.parametrize("file", ["o.onnx", "o.pt2", "open.onnx"])
+@pytest.mark.parametrize("scale", ["raw", "unit"])
+def test_a_file_of_another_tool_scores_where_its_output_is_named(foreign, file, scale):
+    folder, network = foreign
+    shape = (3, 12, 10) if file == "open.onnx" else None
+    scoring = load_other(folder / file, Asked("pred_score", shape, scale))
+    raw = torch.randint(0, 256, (70, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = list(predict(scoring, (Sample("t", row, one.numpy()) for row, one in enumerate(raw))))
+    with torch.no_grad():
+        wanted = network(raw.float() / (255 if scale == "unit" else 1))["pred_score"]
+    assert [one.score for one in found] == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert {one.decision for one in found} == {None}
+    decided = dataclasses.replace(scoring, threshold=float(wanted.median()))
+    again = predict(decided, (Sample("t", row, one.numpy()) for row, one in enumerate(raw)))
+    assert sum(one.decision for one in again) in (34, 35)
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "said"),
+    [
+        ("o.onnx", Asked("pred_scor"), "unknown output 'pred_scor'; did you mean 'pred_score'"),
+        ("o.onnx", Asked("map"), "output 'map' is .*not one number for each"),
+        ("o.onnx", Asked("pred_score", (3, 9, 9)), r"--input 3,9,9: .*takes samples of shape \(3, 12, 10\)"),
+        ("o.onnx", Asked("pred_score", scale="units"), "--scale: unknown scale 'units'; did you mean 'unit'"),
+        ("open.onnx", Asked("pred_score"), r"takes samples of shape \(3, any, any\): say which"),
+        ("gone.onnx", Asked("x"), "gone.onnx: no such file"),
+        ("o.safetensors", Asked("x"), r"no exported file \(allowed: .onnx, .pt2\)"),
+    ],
+)
+def test_what_does_not_fit_a_file_of_another_tool_is_told(foreign, file, asked, said):
+    with pytest.raises((InputError, BundleError), match=said):
+        load_other(foreign[0] / file, asked)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_own_files_say_themselves_what_their_score_is_and_others_how_to_ask(targets, foreign, kind):
+    with pytest.raises(InputError, match="kdcompress wrote .*, which says itself what its score is"):
+        load_other(targets[kind], Asked("score"))
+    with pytest.raises(BundleError, match=r"not one that kdcompress wrote.*--score-output"):
+        load(foreign[0] / f"o.{kind}")

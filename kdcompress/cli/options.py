@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kdcompress import plugins as plug_ins
-from kdcompress.errors import RecipeError
+from kdcompress.errors import InputError, RecipeError
 from kdcompress.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def limits(command: F) -> F:
     return command
 
 
-def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no finite number, as a callback of an option."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no finite number")
     return value
@@ -89,13 +90,25 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 def limit(command: F) -> F:
     """Add where a threshold comes from: ``--false-positive-rate``, ``--quantile``, ``--threshold``."""
     inside = _Share(0, 1, min_open=True, max_open=True)
-    command = click.option("--threshold", type=float, callback=_finite, help="... or take this one.")(command)
+    command = click.option("--threshold", type=float, callback=finite, help="... or take this one.")(command)
     for name, words in (
         ("--quantile", "... as this quantile of held-out normals."),
         ("--false-positive-rate", "Choose the threshold anew, for this rate of new normals."),
     ):
         command = click.option(name, type=inside, help=words)(command)
     return command
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Return the shape that ``--input`` says.
+
+    Raises:
+        InputError: where it says none.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--input {text}: expected positive whole numbers such as 1,28,28")
+    return tuple(int(part) for part in parts)
 
 
 def plugin(command: F) -> F:

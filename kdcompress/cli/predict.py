@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -42,6 +43,12 @@ _SILENT, _EVERY = 2.0, 0.5
 @click.option("--out", type=click.Path(path_type=Path), help="File: CSV, or JSON lines where it ends in .jsonl.")
 @click.option("--on-bad", default="fail", show_default=True, metavar="fail|skip", help="What a bad image or row does.")
 @click.option("--columns", metavar="NAMES", help="Of a table, in the order of the training, e.g. a,b,c.")
+@click.option("--threshold", type=float, callback=options.finite, help="Above it is an anomaly; else the file's own.")
+@click.option("--score-output", metavar="NAME", help="Of another tool's ONNX or pt2 file: which output is the score.")
+@click.option("--input", "shape", metavar="C,H,W", help="... and the shape of a sample, where the file leaves it open.")
+@click.option(
+    "--scale", metavar="raw|unit|symmetric|imagenet", help="... and how it sees images' bytes; raw unless said."
+)
 @click.option("--p-values", "with_p", is_flag=True, help="Say too what share of normals scores as high or higher.")
 @options.plugin
 def command(
@@ -50,6 +57,10 @@ def command(
     out: Path | None,
     on_bad: str,
     columns: str | None,
+    threshold: float | None,
+    score_output: str | None,
+    shape: str | None,
+    scale: str | None,
     with_p: bool,
     plugins: tuple[Plugin, ...],
 ) -> None:
@@ -59,15 +70,26 @@ def command(
     X, a CSV or Parquet table whose numeric columns are taken, or - for CSV on stdin. Columns come in the order of the
     file, which has to be that of the training, unless --columns names them. Images are converted to the detector's
     channels and size. Any number of samples goes through in little memory.
+
+    A file of another tool works too, where --score-output says which of its outputs is the score.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"--on-bad: {unknown('choice', on_bad, ON_BAD)}")
 
     from kdcompress.data.stream import samples
-    from kdcompress.prediction import load, predict
+    from kdcompress.prediction import Asked, load, load_other, predict
 
     file = bundle_file(target)
-    scoring = load(file)
+    if score_output is None:
+        for option, given in (("--input", shape), ("--scale", scale)):
+            if given is not None:
+                raise InputError(f"{option}: is for a file of another tool (allowed with --score-output)")
+        scoring = load(file)
+    else:
+        given_shape = options.shape(shape) if shape is not None else None
+        scoring = load_other(file, Asked(score_output, given_shape, scale or "raw"))
+    if threshold is not None:
+        scoring = dataclasses.replace(scoring, threshold=threshold)
     if with_p and scoring.normals is None:
         raise InputError(
             f"--p-values: {file} keeps no scores of held-out normals (allowed: a file by kdcompress export --p-values)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 
 import click
@@ -23,11 +24,18 @@ from kdcompress.plugins import Plugin
 def command(
     target: str, shape: str | None, against: str | None, as_json: bool, device: str, plugins: tuple[Plugin, ...]
 ) -> None:
-    """Count and time a detector: TARGET is a bundle, an exported file or the name of an architecture.
+    """Count and time a detector: TARGET is a bundle, an exported file, a run or the name of an architecture.
 
-    An exported file is timed on the CPU: latency on one thread, samples a second on one and on all.
+    An exported file is timed on the CPU: latency on one thread, samples a second on one and on all. Of a run, student
+    and teacher are exported, the student in eight bits too, and timed side by side; its report shows it from then on.
     """
     from kdcompress.exporting import ENDINGS
+
+    if (Path(target) / "result.json").is_file():
+        if shape is not None or against is not None:
+            raise InputError(f"{target}: a run knows its input and its teacher (not allowed: --input, --against)")
+        _run(target, as_json=as_json)
+        return
 
     if Path(target).suffix.lower() in ENDINGS:
         _file(target, shape, against, as_json=as_json)
@@ -47,12 +55,12 @@ def command(
     if target in ARCHITECTURES and not Path(target).exists():
         if shape is None:
             raise InputError(f"--input: missing; the architecture '{target}' needs a shape, e.g. --input 1,28,28")
-        input_shape = _shape(shape)
+        input_shape = options.shape(shape)
         detector = bundle.build(target, {}, input_shape, seed=0).detector
     elif Path(target).exists() or target.endswith(".safetensors"):
         loaded = bundle.load(target)
         input_shape, detector = loaded.manifest.input_shape, loaded.detector
-        if shape is not None and _shape(shape) != input_shape:
+        if shape is not None and options.shape(shape) != input_shape:
             raise InputError(f"--input {shape}: {target} takes {','.join(map(str, input_shape))}")
     else:
         raise InputError(unknown("architecture or file", target, ARCHITECTURES))
@@ -69,7 +77,7 @@ def _file(target: str, shape: str | None, against: str | None, *, as_json: bool)
     from kdcompress.exporting.timing import profile
 
     cost = profile(Path(target))
-    if shape is not None and _shape(shape) != cost.input_shape:
+    if shape is not None and options.shape(shape) != cost.input_shape:
         raise InputError(f"--input {shape}: {target} takes {','.join(map(str, cost.input_shape))}")
     other = profile(Path(against)) if against is not None else None
     if as_json:
@@ -81,8 +89,36 @@ def _file(target: str, shape: str | None, against: str | None, *, as_json: bool)
         show_file_profile(cost, other)
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--input {text}: expected positive whole numbers such as 1,28,28")
-    return tuple(int(part) for part in parts)
+def _run(target: str, *, as_json: bool) -> None:
+    from kdcompress import bundle
+    from kdcompress.cli.summary import show_deployment
+    from kdcompress.cli.targets import data_of, offline
+    from kdcompress.exporting import onnx
+    from kdcompress.exporting.measured import Side, measured
+    from kdcompress.exporting.source import inputs_for
+    from kdcompress.reporting.files import write_run
+    from kdcompress.rundir import RunDir
+
+    onnx.check_installed()
+    run = RunDir.existing(Path(target))
+
+    def side(arm: str) -> Side | None:
+        if not (source := run.bundle(arm)).is_file():
+            return None
+        loaded = bundle.load(source)
+        with offline():
+            given = inputs_for(loaded, {"data": data_of(source, loaded.manifest.data)}, str(source), asked=False)
+        return Side(loaded, given)
+
+    if (student := side("student")) is None:
+        raise InputError(f"{run.path}: its student.safetensors is missing")
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder)
+        found = measured(files, student, side("teacher"), tell=lambda text: click.echo(f"{text} ...", err=True))
+    with run.lock():
+        run.write_deployment(found)
+        write_run(run)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        show_deployment(found, run.path)

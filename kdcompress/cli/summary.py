@@ -9,14 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kdcompress.deployment import Deployment, FileProfile
 from kdcompress.reporting import numbers
+from kdcompress.reporting.exported import exported
 from kdcompress.reporting.record import alone, arms, label
 from kdcompress.reporting.verdict import cautions, verdict
 from kdcompress.results import Evaluation, Profile, Result
 
 if TYPE_CHECKING:
     from kdcompress.exporting.parity import Parity
-    from kdcompress.exporting.timing import FileProfile
 
 
 def _console() -> Console:
@@ -109,6 +110,21 @@ def _file_costs(cost: FileProfile) -> list[tuple[str, float, str]]:
     if cost.peak_memory_bytes is not None:
         rows.append(("peak memory, batch 1", float(cost.peak_memory_bytes), f"{cost.peak_memory_bytes:,} bytes"))
     return rows
+
+
+def show_deployment(found: Deployment, path: Path) -> None:
+    """Print what the exported files of a run cost, and where its report is."""
+    shown = exported(found)
+    assert shown is not None, "there are files"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in shown.header:
+        table.add_column(name, justify="right" if name else "left")
+    for row in shown.rows:
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    console.print(shown.note, soft_wrap=True)
+    console.print(f"report       {path / 'report.html'}", soft_wrap=True)
 
 
 def show_evaluation(evaluation: Evaluation, data: dict[str, object]) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from kdcompress.architectures.rows import evenly
 from kdcompress.bundle import Bundle
 from kdcompress.errors import InputError
-from kdcompress.evaluation.scoring import score
 from kdcompress.evaluation.thresholds import threshold
 from kdcompress.exporting import int8, onnx
 from kdcompress.exporting.exported import Array, Exported
@@ -73,7 +72,9 @@ class _Float:
     wanted: tuple[Array, ...]
 
 
-def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: Limits, *, keep: bool = False) -> Eight:
+def calibrated(
+    bundle: Bundle, plain: bytes, path: Path, given: Inputs, known: Array, limits: Limits, *, keep: bool = False
+) -> Eight:
     """Return the int8 file of an ONNX file; no test sample and no label takes part.
 
     Args:
@@ -81,6 +82,7 @@ def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: 
         plain: the ONNX file.
         path: of the int8 file, for messages.
         given: with the held-out normals.
+        known: the bundle's scores of these [n].
         limits: layers stay in float until the normals' scores keep this rank correlation.
         keep: whether the file keeps its scores of held-out normals.
 
@@ -98,7 +100,9 @@ def calibrated(bundle: Bundle, plain: bytes, path: Path, given: Inputs, limits: 
     )
     draft = onnx.opened(onnx.sealed(final, metadata), path)
     own = scores(draft, normals.numpy())
-    metadata = replace(metadata, self_test=_self_test(bundle, draft), threshold=_threshold(bundle, own, normals))
+    metadata = replace(
+        metadata, self_test=_self_test(bundle, draft), threshold=_threshold(bundle.manifest.threshold, known, own)
+    )
     metadata = told(metadata, own, keep=keep)
     data = onnx.sealed(final, metadata)
     return Eight(data, onnx.opened(data, path), lambda: _costliest(whole, given))
@@ -169,12 +173,11 @@ def _costliest(whole: _Float, given: Inputs) -> str:
     return f"; of its layers '{name}' ({kind}) costs most, {costs[name]:.4f} of the rank correlation"
 
 
-def _threshold(bundle: Bundle, own: Array, normals: Tensor) -> float | None:
+def _threshold(whole: float | None, known: Array, own: Array) -> float | None:
     """Return the file's own threshold: as many held-out normals lie above it as above the bundle's."""
-    if bundle.manifest.threshold is None:
+    if whole is None:
         return None
-    above = int((score(bundle.detector, normals) > bundle.manifest.threshold).sum())
-    count = len(normals)
+    above, count = int((known > whole).sum()), len(known)
     # The rate by which `threshold` leaves that many above; all of them cannot be.
     rate = (min(above, count - 1) + 1) / (count + 1)
     return threshold(own, rate)

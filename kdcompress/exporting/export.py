@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdcompress.architectures.foreign import Foreign
@@ -28,6 +28,23 @@ _TESTED = 64
 
 class ParityError(KdcompressError):
     """A file computes something else than the detector that it was made of."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A file that is not written yet.
+
+    Attributes:
+        data: its content.
+        exported: the detector in it.
+        parity: how close to the bundle's detector it is.
+        detail: says more of an int8 file that does not pass; measured when it is asked for.
+    """
+
+    data: bytes
+    exported: Exported
+    parity: Parity
+    detail: Callable[[], str] = str
 
 
 def export(
@@ -58,24 +75,43 @@ def export(
         KdcompressError: where torch cannot export the detector.
         ParityError: where the file does not pass; nothing is written.
     """
-    detail: Callable[[], str] = str
+    found = compared(bundle, path, to, given, wanted, share, limits, limit)
+    check(found.parity, path, found.detail)
+    write_atomic(path, found.data)
+    return found.parity
+
+
+def compared(
+    bundle: Bundle,
+    path: Path,
+    to: str,
+    given: Inputs,
+    wanted: tuple[str, ...] = (),
+    share: float = TOLERANCE,
+    limits: Limits = LIMITS,
+    limit: Limit = Limit(),  # noqa: B008 - it is frozen
+) -> Compared:
+    """Make the file that `export` writes, compare it, and return it whether it passes or not.
+
+    Takes what `export` takes, ``path`` for messages; raises the same, but for `ParityError`.
+    """
     bundle, normals = limited(bundle, limit, given)
     asked = bundle.manifest.threshold if limit.asked else None
 
     def more(metadata: Metadata) -> Metadata:
         return told(replace(metadata, asked_threshold=asked), normals, keep=limit.p_values)
 
-    if to == "int8":
-        held_out(given, path)
-        plain, _ = made(bundle, path, "onnx", wanted, share, more)
-        eight = calibrated(bundle, plain, path, given, limits, keep=limit.p_values)
-        data, exported, detail = eight.data, eight.exported, eight.costliest
-    else:
+    def against(exported: Exported) -> Parity:
+        return compare(bundle.detector, bundle.manifest.threshold, exported, given, share, limits)
+
+    if to != "int8":
         data, exported = made(bundle, path, to, wanted, share, more)
-    found = compare(bundle.detector, bundle.manifest.threshold, exported, given, share, limits)
-    check(found, path, detail)
-    write_atomic(path, data)
-    return found
+        return Compared(data, exported, against(exported))
+    held_out(given, path)
+    assert normals is not None, "there are held-out normals"
+    plain, _ = made(bundle, path, "onnx", wanted, share, more)
+    eight = calibrated(bundle, plain, path, given, normals, limits, keep=limit.p_values)
+    return Compared(eight.data, eight.exported, against(eight.exported), eight.costliest)
 
 
 def check(found: Parity, path: Path, detail: Callable[[], str] = str) -> None:

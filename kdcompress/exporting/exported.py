@@ -36,6 +36,17 @@ def is_exported(target: str) -> bool:
     return Path(target).suffix.lower() in ENDINGS
 
 
+def is_own(path: Path) -> bool:
+    """Say whether this package wrote an exported file, damaged since or not.
+
+    Raises:
+        BundleError: where it is missing, or no such file.
+    """
+    module, data = _opener(path)
+    found: bool = module.is_own(data, path)
+    return found
+
+
 def load(path: Path, *, threads: int | None = None) -> Exported:
     """Read an exported file; nothing in it is run that could do more than compute.
 
@@ -47,19 +58,23 @@ def load(path: Path, *, threads: int | None = None) -> Exported:
         InputError: where the file is missing, or has another ending.
         BundleError: where it is damaged, altered, or has what only an unsafe file has.
     """
-    from kdcompress.exporting import onnx, pt2
-
     if not is_exported(str(path)):
         raise InputError(
             f"{path}: not an exported detector by its name{near(path.suffix, ENDINGS)} "
             f"(allowed endings: {', '.join(ENDINGS)})"
         )
+    module, data = _opener(path)
+    opened: Exported = module.opened(data, path, threads=threads)
+    return opened
+
+
+def _opener(path: Path) -> tuple[Any, bytes]:
+    """Return the module that knows a file's format, and the file's content."""
+    from kdcompress.exporting import onnx, pt2
+
     try:
         if not path.is_file():
             raise BundleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-        data = path.read_bytes()
+        return onnx if path.suffix.lower() == FORMATS["onnx"] else pt2, path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot read: {error.strerror or error}") from error
-    if path.suffix.lower() == FORMATS["onnx"]:
-        return onnx.opened(data, path, threads=threads)
-    return pt2.opened(data, path)

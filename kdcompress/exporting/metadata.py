@@ -21,6 +21,8 @@ from kdcompress.signature import problems
 FORMAT = 1
 KEY = "kdcompress"
 HASH_KEY = "kdcompress.sha256"
+SCORE_ANYWAY = "kdcompress predict scores with it where --score-output says which output is the score"
+"""What messages say of a file of another tool."""
 LABELS = {"0": "normal", "1": "anomaly"}
 
 _FEWEST, _MOST, _BYTES = 2, 8, 65_536

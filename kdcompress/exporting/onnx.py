@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kdcompress.errors import BundleError, InputError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import INPUT, Traced
-from kdcompress.exporting.metadata import HASH_KEY, KEY, Metadata, from_text, to_text
+from kdcompress.exporting.metadata import HASH_KEY, KEY, SCORE_ANYWAY, Metadata, from_text, to_text
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -143,8 +143,20 @@ def read_metadata(proto: ModelProto, path: Path) -> Metadata:
     """
     said = {one.key: one.value for one in proto.metadata_props}
     if KEY not in said:
-        raise BundleError(f"{path}: an ONNX file, but not one that kdcompress wrote: it has no metadata of kdcompress")
+        raise BundleError(
+            f"{path}: an ONNX file, but not one that kdcompress wrote: it has no metadata of kdcompress "
+            f"({SCORE_ANYWAY})"
+        )
     return from_text(said[KEY], path)
+
+
+def is_own(data: bytes, path: Path) -> bool:
+    """Say whether this package wrote a file.
+
+    Raises:
+        BundleError: as `parsed`.
+    """
+    return bool({KEY, HASH_KEY} & {one.key for one in parsed(data, path).metadata_props})
 
 
 def parsed(data: bytes, path: Path) -> ModelProto:

@@ -16,7 +16,7 @@ from torch import Tensor
 from kdcompress.errors import BundleError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import Traced
-from kdcompress.exporting.metadata import HASH_KEY, KEY, Metadata, from_text, to_text
+from kdcompress.exporting.metadata import HASH_KEY, KEY, SCORE_ANYWAY, Metadata, from_text, to_text
 from kdcompress.pt2archive import members, refuse_code
 
 _METADATA = f"{KEY}.json"
@@ -46,16 +46,30 @@ def sealed(traced: Traced, metadata: Metadata) -> bytes:
     return whole
 
 
-def opened(data: bytes, path: Path) -> Exported:
-    """Return a file's detector, ready to run; nothing in it is unpickled or evaluated.
+def is_own(data: bytes, path: Path) -> bool:
+    """Say whether this package wrote a file.
+
+    Raises:
+        BundleError: where it is no archive.
+    """
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise BundleError(f"{path}: not a file of torch.export, or a damaged one: {error}") from error
+    return any(name.endswith((f"extra/{_METADATA}", f"extra/{HASH_KEY}")) for name in names)
+
+
+def opened(data: bytes, path: Path, *, threads: int | None = None) -> Exported:
+    """Return a file's detector, ready to run on torch's own threads; nothing in it is unpickled or evaluated.
 
     Raises:
         BundleError: where the file is damaged, altered, not of this package, or has what could run code.
     """
-    content = refuse_code(data, path)
+    content = refuse_code(data, path) if is_own(data, path) else {}
     if f"extra/{_METADATA}" not in content or f"extra/{HASH_KEY}" not in content:
         raise BundleError(
-            f"{path}: a file of torch.export, but not one that kdcompress wrote: it has no metadata of kdcompress"
+            f"{path}: a file of torch.export, but not one that kdcompress wrote: it has no metadata of kdcompress "
+            f"({SCORE_ANYWAY})"
         )
     if _hash(data) != content[f"extra/{HASH_KEY}"].decode("ascii", "replace"):
         raise BundleError(

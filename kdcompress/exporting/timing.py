@@ -7,50 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from kdcompress.deployment import FileProfile, Latency
 from kdcompress.exporting import FORMATS
 from kdcompress.exporting.exported import Array, Exported, load
 
 BATCH_SIZES = (1, 64)
 
 _SECONDS, _AT_LEAST, _AT_MOST = 1.0, 20, 2000
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Times in milliseconds of one batch, from an array in memory to its scores."""
-
-    p50: float
-    p95: float
-
-
-@dataclass(frozen=True)
-class FileProfile:
-    """What an exported file costs.
-
-    Attributes:
-        bytes: of the file.
-        input_shape: of one sample.
-        threads: that latencies were taken with.
-        latency_ms: ``batch_1`` and ``batch_64``.
-        samples_per_second: in batches of 64, on ``one_thread`` and on ``all_threads``.
-        all_threads: how many these are.
-        peak_memory_bytes: by which a process grows, at most, when ONNX Runtime loads the file and scores one sample;
-            None for other files, and where the system does not say.
-    """
-
-    bytes: int
-    input_shape: tuple[int, ...]
-    threads: int
-    latency_ms: dict[str, Latency]
-    samples_per_second: dict[str, float]
-    all_threads: int
-    peak_memory_bytes: int | None
 
 
 def profile(path: Path) -> FileProfile:

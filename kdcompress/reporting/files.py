@@ -30,7 +30,7 @@ def read(rundir: RunDir) -> RunRecord:
         raise InputError(f"{rundir.path}: not a finished run: there is no result.json in it")
     try:
         files = rundir.history(), rundir.scores(), rundir.environment(), rundir.recipe(), rundir.samples()
-        return RunRecord(result, *files)
+        return RunRecord(result, *files, rundir.deployment())
     except (OSError, ValueError) as error:
         raise InputError(f"{rundir.path}: a file of the run is missing or damaged: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kdcompress.deployment import Deployment
 from kdcompress.results import Arm, Count, Result
 
 ARMS = ("teacher", "teacher_after", "control", "student")
@@ -19,7 +20,8 @@ ARMS = ("teacher", "teacher_after", "control", "student")
 class RunRecord:
     """One run: its result, the rows of its history, its scores by arm, its environment and its resolved recipe.
 
-    ``samples`` are the images that it shows; a run of other data, or an older one, has none.
+    ``samples`` are the images that it shows; a run of other data, or an older one, has none. ``deployment`` is
+    there where its exported files were measured.
     """
 
     result: Result
@@ -28,6 +30,7 @@ class RunRecord:
     environment: Mapping[str, Any]
     recipe: str
     samples: Mapping[str, np.ndarray] = field(default_factory=dict)
+    deployment: Deployment | None = None
 
 
 def arms(result: Result) -> dict[str, Arm]:

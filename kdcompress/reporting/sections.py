@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdcompress.reporting import numbers, provenance
+from kdcompress.reporting.exported import exported
 from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.record import RunRecord, arms, counts_of, label
 from kdcompress.results import Arm, FalseAlarms, Result
@@ -17,6 +18,7 @@ def tables(record: RunRecord) -> tuple[Table, ...]:
     found = (
         comparison(result),
         _compression(result),
+        exported(record.deployment),
         _threshold(result),
         _fidelity(result),
         _stages(result),

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -130,6 +131,41 @@ def test_two_files_are_profiled_in_one_run(run, capsys, monkeypatch):
     assert (code, "--against: compares exported files" in err) == (2, True)
 
 
+def test_files_of_a_run_are_timed_side_by_side_and_reported(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kdcompress.exporting.timing._SECONDS", 0.02)
+    own = tmp_path / run.name
+    shutil.copytree(run, own)
+    code, out, err = call(capsys, "profile", own)
+    assert code == 0
+    assert re.search(r"Latency, batch 1, median +\S+ ms +\S+ ms", out)
+    assert "teacher: timed ..." in err
+    found = json.loads((own / "deployment.json").read_text())
+    assert found["student"]["cost"]["bytes"] == found["student"]["bytes"] < found["teacher"]["bytes"]
+    assert found["student"]["agreement"]["passed"]
+    for report in ("report.md", "report.html"):
+        assert "As exported files" in (own / report).read_text()
+        (own / report).unlink()
+    assert call(capsys, "report", own)[0] == 0
+    assert "As exported files" in (own / "report.md").read_text()
+    assert {one.name for one in own.glob("*.onnx")} == {"student.onnx"}
+
+    (own / "teacher.safetensors").unlink()
+    code, out, _ = call(capsys, "profile", own, "--json")
+    assert (code, json.loads(out)["teacher"]) == (0, None)
+
+    code, _, err = call(capsys, "profile", own, "--input", "1,8,8")
+    assert (code, "a run knows its input and its teacher" in err) == (2, True)
+    for text, said in (
+        ("{", "not JSON"),
+        ('{"schema": 1}', "student: missing"),
+        (json.dumps({**found, "schema": 2}), "schema 2, known here: 1"),
+        (json.dumps({**found, "student": {**found["student"], "bytes": float("nan")}}), "finite number"),
+    ):
+        (own / "deployment.json").write_text(text)
+        code, _, err = call(capsys, "report", own)
+        assert (code, said in err) == (2, True), err
+
+
 def test_profile_of_an_exported_file(run, capsys):
     code, out, err = call(capsys, "profile", run / "student.onnx", "--json")
     assert (code, err) == (0, "")
@@ -202,6 +238,20 @@ def images(tmp_path):
         Image.fromarray(one).save(folder / f"{index}.png")
     np.savez(tmp_path / "t.npz", X=raw[:, None])
     return folder
+
+
+def test_a_threshold_of_ones_own_decides(run, images, capsys):
+    rows = list(csv.DictReader(io.StringIO(call(capsys, "predict", run, images)[1])))
+    least, second, _ = sorted(float(row["score"]) for row in rows)
+    between = str((least + second) / 2)
+    found = csv.DictReader(io.StringIO(call(capsys, "predict", run, images, "--threshold", between)[1]))
+    assert sorted(row["decision"] for row in found) == ["0", "1", "1"]
+    code, _, err = call(capsys, "predict", run, images, "--threshold", "nan")
+    assert (code, "no finite number" in err) == (2, True)
+    code, _, err = call(capsys, "predict", run, images, "--scale", "unit")
+    assert (code, "--scale: is for a file of another tool" in err) == (2, True)
+    code, _, err = call(capsys, "predict", run / "student.onnx", images, "--score-output", "score")
+    assert (code, "says itself what its score is" in err) == (2, True)
 
 
 LOOSE = ("--max-flipped", "0.1", "--max-auroc-lost", "0.05")

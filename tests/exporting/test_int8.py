@@ -22,6 +22,10 @@ EACH = [
 ]
 
 
+def eight(one, plain, folder, given, limits):
+    return calibrated(one, plain, folder / "x", given, score(one.detector, given.normals), limits)
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_every_family_with_layers_keeps_its_order_and_gets_smaller(tmp_path, name):
     one = small(name)
@@ -58,7 +62,7 @@ def test_a_whitened_distance_stays_in_float(tmp_path):
     one = small("transform_net combined")
     plain, _ = made(one, tmp_path / "x", "onnx")
     given = with_normals(one, 300)
-    found = calibrated(one, plain, tmp_path / "x", given, Limits(spearman=0)).exported.metadata.quantisation
+    found = eight(one, plain, tmp_path, given, Limits(spearman=0)).exported.metadata.quantisation
     assert "metric" not in (*found.layers, *found.in_float)
     assert "network.0" in found.layers
 
@@ -126,7 +130,7 @@ def test_layers_stay_in_float_until_the_order_is_kept(tmp_path):
     one = small("ede_gan")
     plain, exported = made(one, tmp_path / "x", "onnx")
     given = with_normals(one, 300)
-    found = calibrated(one, plain, tmp_path / "x", given, Limits(spearman=0.999))
+    found = eight(one, plain, tmp_path, given, Limits(spearman=0.999))
     order = spearmanr(scores(found.exported, given.raw.numpy()), scores(exported, given.raw.numpy())).statistic
     assert order >= 0.999
     said = found.exported.metadata.quantisation
@@ -147,9 +151,9 @@ def test_neither_test_samples_nor_labels_change_the_file(conv_ae, files, tmp_pat
     labels = torch.arange(100) % 2
     one = Inputs(raw, labels, "here", raw[100:200])
     other = Inputs(torch.cat([255 - raw[:100], raw[100:]]), 1 - labels, "here", raw[100:200])
-    first, second = (calibrated(conv_ae, plain, tmp_path / "x", given, LIMITS).data for given in (one, other))
+    first, second = (eight(conv_ae, plain, tmp_path, given, LIMITS).data for given in (one, other))
     assert first == second
-    third = calibrated(conv_ae, plain, tmp_path / "x", dataclasses.replace(one, normals=raw[100:150]), LIMITS).data
+    third = eight(conv_ae, plain, tmp_path, dataclasses.replace(one, normals=raw[100:150]), LIMITS).data
     assert third != first
 
 

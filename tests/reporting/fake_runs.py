@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from kdcompress.deployment import Agreement, Deployment, File, FileProfile, Latency
 from kdcompress.reporting.record import RunRecord
 from kdcompress.results import (
     HELPS,
@@ -50,6 +51,25 @@ def make_arm(auroc, macs, threshold, **changes):
         "peak_memory_bytes": 3_100_000 + macs // 2,
     }
     return Arm(**(given | changes))
+
+
+def make_deployment():
+    """Files of the run: a teacher whose file is off, a student, and the student in eight bits."""
+
+    def make_file(size, milliseconds, rate, *, auroc, flipped=0, passed=True):
+        latency = {f"batch_{n}": Latency(ms, 1.5 * ms) for n, ms in ((1, milliseconds), (64, 64_000 / rate))}
+        rates = {"one_thread": float(rate), "all_threads": 2.0 * rate}
+        cost = FileProfile(size, (1, 32, 32), 1, latency, rates, 2, 12_000_000)
+        said = Agreement(passed, 10_500, "the test set", 1e-5, 4e-6, 0.9999, auroc[0], auroc[1], flipped)
+        return File(size, said, cost)
+
+    return Deployment(
+        student=make_file(60_000, 0.06, 40_000, auroc=(0.9586, 0.9586)),
+        teacher=make_file(4_000_000, 1.8, 800, auroc=(0.9593, 0.9593), passed=False),
+        int8=make_file(30_000, 0.09, 35_000, auroc=(0.9586, 0.9571), flipped=31),
+        notes=("teacher.onnx: scores differ",),
+        machine={"processor": "AMD EPYC 9R14", "cpus": 2},
+    )
 
 
 def make_counters(arm):

@@ -4,7 +4,7 @@ import pytest
 
 from kdcompress.reporting.markdown import markdown
 from kdcompress.results import Named
-from tests.reporting.fake_runs import make_record, make_result
+from tests.reporting.fake_runs import make_deployment, make_record, make_result
 
 SPARSE = ["nothing", "teacher and control", "anomalies", "control", "all files but the result"]
 
@@ -49,6 +49,33 @@ def test_the_table_sets_the_arms_side_by_side(record):
 )
 def test_everything_that_a_run_found_is_told(record, words):
     assert words in markdown(record)
+
+
+def test_files_are_set_side_by_side_where_they_were_measured(record):
+    assert "As exported files" not in markdown(record)
+    text = markdown(dataclasses.replace(record, deployment=make_deployment()))
+    assert "|  | teacher | student | student, int8 |" in text
+    assert row(text, "Latency, batch 1, median") == ["1.80 ms", "0.060 ms", "0.090 ms"]
+    assert row(text, "Samples a second, batch 64, 2 threads") == ["1,600", "80,000", "70,000"]
+    assert row(text, "AUROC of the file") == ["95.93 %", "95.86 %", "95.71 %"]
+    assert row(text, "Decisions flipped") == ["0 of 10,500", "0 of 10,500", "31 of 10,500"]
+    assert row(text, "Passes the gate") == ["no", "yes", "yes"]
+    assert "30.0 times as fast as its teacher's for one sample, 50.0 times in batches of 64" in text
+    assert "Timed on AMD EPYC 9R14." in text
+    assert "teacher.onnx: scores differ." in text
+
+
+def test_files_that_were_not_timed_or_have_no_teacher_are_shown_too(record):
+    made = make_deployment()
+    alone = dataclasses.replace(made, teacher=None, int8=None, notes=("int8: no layers",))
+    text = markdown(dataclasses.replace(record, deployment=alone))
+    assert "|  | student |" in text
+    assert "times as fast" not in text
+    untimed = dataclasses.replace(alone, student=dataclasses.replace(made.student, cost=None), machine={})
+    text = markdown(dataclasses.replace(record, deployment=untimed))
+    assert "Latency, batch 1, median" not in text
+    assert "Timed on" not in text
+    assert "| File size | 60.0 kB |" in text
 
 
 @pytest.mark.parametrize("missing", SPARSE)
