@@ -176,7 +176,9 @@ def _score_axis(panel: Axes, bins: curves.Histogram, name: str) -> None:
     panel.set_xlim(bins.edges[0], bins.edges[-1])
     if bins.logarithmic:
         panel.set_xscale("log")
-        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+        # Labels of three to a power of ten run into each other over more than three powers.
+        subs = (1.0,) if bins.edges[-1] / bins.edges[0] > 1000 else (1.0, 2.0, 5.0)
+        panel.xaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
         panel.xaxis.set_minor_locator(NullLocator())
     else:
         panel.xaxis.set_major_locator(MaxNLocator(6))

@@ -166,7 +166,10 @@ def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        text = " + ".join(value) or "none"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

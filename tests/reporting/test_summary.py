@@ -186,3 +186,20 @@ def test_axes_of_one_value_are_not_in_labels():
     both = Manifest.model_validate({"schema": 1, "name": "s", "cells": cells})
     found = groups(both, {"a_0.5": CELLS["plain_0_0"], "a_0.25": CELLS["plain_1_0"]})
     assert [one.label for one in found] == ["plain, width 0.5", "plain, width 0.25"]
+
+
+def test_a_list_of_names_is_written_as_one_reads_it():
+    kinds = ([], ["noise"], ["noise", "mixes"])
+    cells = [
+        {"name": f"a_{at}", "values": {"strategy.queries": one, "seed": 0}, "digest": "0" * 12}
+        for at, one in enumerate(kinds)
+    ]
+    found = groups(
+        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
+        dict.fromkeys(("a_0", "a_1", "a_2"), CELLS["plain_0_0"]),
+    )
+    assert [one.label for one in found] == [
+        "plain, queries none",
+        "plain, queries noise",
+        "plain, queries noise + mixes",
+    ]
