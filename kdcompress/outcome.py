@@ -55,11 +55,10 @@ def evaluated(
 ) -> Evaluation:
     """Evaluate scores at a threshold: the given one, else one that is chosen on validation normals as is wanted."""
     known = (scores.test, data.labels.numpy(), scores.validation)
+    if threshold is not None:
+        return evaluation.evaluate(*known, limit=threshold, what=name)
     rate, quantile = wanted.false_positive_rate, wanted.quantile
-    found = evaluation.evaluate(*known, false_positive_rate=rate, quantile=quantile, what=name)
-    if threshold is None or threshold == found.threshold:
-        return found
-    return evaluation.evaluate(*known, limit=threshold, what=name)
+    return evaluation.evaluate(*known, false_positive_rate=rate, quantile=quantile, what=name)
 
 
 def stage_score(name: str, scores: np.ndarray, data: OneClassData) -> StageScore:

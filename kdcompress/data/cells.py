@@ -20,6 +20,11 @@ Told: TypeAlias = Callable[[str], None]
 _BATCH = 4096
 _PEEKED = 20
 """Rows from which the numeric columns of a table are told."""
+_QUOTES = {
+    "unexpected end of data": "a quote that was opened in a line before is never closed",
+    "',' expected after '\"'": "a quote is closed within a cell",
+}
+"""What Python's reader says of quotes, in words."""
 _GAPS = ("", "?", "-", "na", "n/a", "nan", "null", "none")
 """Words for a missing number."""
 
@@ -30,9 +35,13 @@ def csv_table(text: TextIO, name: str, shape: tuple[int, ...], columns: Sequence
     Raises:
         DataError: where it is no such table, or does not fit as a whole.
     """
+    # Strict: else an open quote takes all that comes after it for a single cell.
+    lines = csv.reader(text, strict=True)
     try:
-        yield from _table((line for line in csv.reader(text) if line), name, shape, columns, told)
-    except (UnicodeDecodeError, csv.Error) as error:
+        yield from _table((line for line in lines if line), name, shape, columns, told)
+    except csv.Error as error:
+        raise DataError(f"{name}: not a CSV table: line {lines.line_num}: {_QUOTES.get(str(error), error)}") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{name}: not a CSV table in UTF-8: {error}") from error
 
 

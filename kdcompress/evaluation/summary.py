@@ -35,7 +35,6 @@ def evaluate(
     anomalous = anomalies(labels, scores)
     check_scores(scores, what)
     check_finite(validation_scores, f"{what} on validation normals")
-    given = limit is not None
     limit = chosen(validation_scores, false_positive_rate, quantile) if limit is None else limit
     both = bool(anomalous.any() and not anomalous.all())
     return Evaluation(
@@ -47,7 +46,7 @@ def evaluate(
         threshold=limit,
         fpr_at_threshold=_share_above(scores[~anomalous], limit),
         tpr_at_threshold=_share_above(scores[anomalous], limit),
-        false_alarms=false_alarms(validation_scores, limit, chosen=not given),
+        false_alarms=false_alarms(validation_scores, limit),
     )
 
 

@@ -71,15 +71,17 @@ def _sorted(validation_scores: np.ndarray, key: str, share: float) -> np.ndarray
     return np.sort(scores)
 
 
-def false_alarms(validation_scores: np.ndarray, limit: float, *, chosen: bool = True) -> FalseAlarms:
+def false_alarms(validation_scores: np.ndarray, limit: float) -> FalseAlarms:
     """Return what validation scores [n] say of the false positive rate at a threshold.
 
-    Where the threshold was ``chosen`` among these scores, the k-th smallest, the rate of new normals follows
-    Beta(n - k + 1, k) (Vovk, ACML 2012, on split conformal prediction); a threshold that was there before has the
-    interval of Clopper and Pearson (1934).
+    A threshold that is one of these scores, but for rounding, was chosen among them: where it is the k-th smallest, the
+    rate of new normals follows Beta(n - k + 1, k) (Vovk, ACML 2012, on split conformal prediction). Another was there
+    before them, and has the interval of Clopper and Pearson (1934).
     """
-    count, above = len(validation_scores), int((np.asarray(validation_scores) > limit).sum())
+    scores = np.asarray(validation_scores, dtype=np.float64)
+    count, above = len(scores), int((scores > limit).sum())
     below = count - above
+    chosen = bool(np.isclose(scores, limit, rtol=1e-6, atol=0).any())
     more, rate = (1, (above + 1) / (count + 1)) if chosen else (0, above / count)
     low = float(beta.ppf(0.025, above + more, below + 1 - more)) if above + more else 0.0
     high = float(beta.ppf(0.975, above + 1, below)) if below else 1.0

@@ -64,8 +64,5 @@ def told(metadata: Metadata, scores: np.ndarray | None, *, keep: bool) -> Metada
     """Return metadata with what scores of held-out normals [n] say of the threshold, and with the scores themselves."""
     if scores is None:
         return metadata
-    found = None
-    if (at := metadata.threshold) is not None:
-        # One that is none of these scores was there before they were.
-        found = false_alarms(scores, at, chosen=bool(np.isclose(scores, at, rtol=1e-6, atol=0).any()))
+    found = false_alarms(scores, metadata.threshold) if metadata.threshold is not None else None
     return replace(metadata, false_alarms=found, normals=tuple(map(float, thinned(scores))) if keep else None)

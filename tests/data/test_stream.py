@@ -115,6 +115,21 @@ def test_a_table_that_does_not_fit_is_told(tmp_path, text, said):
         read(csv(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a,b,c\n1,2,3\n4,"5,6\n7,8,9\n', "line 4: a quote that was opened in a line before is never closed"),
+        ('a,b,c\n1,2,3\n4,"5"5,6\n', "line 3: a quote is closed within a cell"),
+    ],
+)
+def test_a_quote_does_not_take_the_rest_of_a_table_with_it_unseen(tmp_path, text, said):
+    path = csv(tmp_path, text)
+    with pytest.raises(DataError, match=f"t.csv: not a CSV table: {said}"):
+        read(path)
+    last = list(samples([str(path)], (3,), "float32", skip=True))[-1]
+    assert said in last.problem
+
+
 @pytest.mark.parametrize("names", [["a", "b", "c"], ["0", "1", "2"]])
 def test_a_parquet_table_is_read_as_a_csv_table_is(tmp_path, names):
     rows = np.random.default_rng(0).normal(size=(5000, 3))

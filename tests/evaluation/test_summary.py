@@ -88,4 +88,4 @@ def test_a_quantile_and_a_given_limit_are_other_ways_to_a_threshold():
     assert evaluate(SCORES, LABELS, VALIDATION, quantile=0.5).threshold == 2.0
     given = evaluate(SCORES, LABELS, VALIDATION, limit=2.5)
     assert (given.threshold, given.fpr_at_threshold) == (2.5, 0.5)
-    assert given.false_alarms == false_alarms(VALIDATION, 2.5, chosen=False)
+    assert given.false_alarms == false_alarms(VALIDATION, 2.5)

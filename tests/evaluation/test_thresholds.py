@@ -97,7 +97,7 @@ def test_the_interval_of_a_chosen_threshold_covers_the_rate_of_new_normals():
 
 @pytest.mark.parametrize("above", [0, 3, 40])
 def test_the_interval_of_a_given_threshold_is_that_of_clopper_and_pearson(above):
-    found = false_alarms(np.r_[np.zeros(40 - above), np.ones(above)], 0.5, chosen=False)
+    found = false_alarms(np.r_[np.zeros(40 - above), np.ones(above)], 0.5)
     exact = binomtest(above, 40).proportion_ci(method="exact")
     assert found.rate == above / 40
     assert found.rate_ci95 == pytest.approx((exact.low, exact.high))

@@ -67,7 +67,7 @@ def test_a_threshold_that_is_none_of_the_scores_was_there_before_them(conv_ae, g
     bundle, normals = limited(conv_ae, Limit(value=0.25), given)
     export(bundle, tmp_path / "a.onnx", "onnx", given)
     metadata = load(tmp_path / "a.onnx").metadata
-    assert metadata.false_alarms == false_alarms(own, 0.25, chosen=False)
+    assert metadata.false_alarms == false_alarms(own, 0.25)
     assert metadata.normals is None
     assert told(metadata, None, keep=True) == metadata
     without = told(dataclasses.replace(metadata, threshold=None), normals, keep=False)
