@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.answers import unlikelihood
 from kdcompress.architectures.blocks import scaled
 from kdcompress.architectures.rows import Product, RowDetector, dense, row_size
 from kdcompress.seeding import derive
@@ -36,7 +36,7 @@ class AffineNet(RowDetector):
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the mean negative log-likelihood of the right maps (Bergman and Hoshen, ICLR 2020, eq. 7)."""
-        return -F.log_softmax(outputs["logits"], 2).diagonal(dim1=1, dim2=2).mean(1)
+        return unlikelihood(outputs["logits"])
 
 
 @ARCHITECTURES.register("affine_net")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures.answers import odds, unlikelihood
 from kdcompress.architectures.blocks import image_of, ladder, prepared, scaled
 from kdcompress.architectures.dirichlet import fitted
 from kdcompress.architectures.whitening import covariance, inverse_root
@@ -158,7 +159,7 @@ class TransformNet(Detector):
         if self.concentrated:
             return -(F.log_softmax(outputs["logits"], 2) * self.shares).sum((1, 2))
         if self.metric is None:
-            return _unlikelihood(outputs["logits"])
+            return unlikelihood(outputs["logits"])
         likely, far = self._parts(outputs["logits"], outputs["distance"])
         weight = _FAR if self.standardised else 1.0
         return (likely / self.typical[0] + weight * far / self.typical[1]) / (1 + weight)
@@ -166,11 +167,14 @@ class TransformNet(Detector):
     def _parts(self, logits: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of a score [N] that has two, before they are brought to a unit of theirs."""
         if not self.standardised:
-            return _unlikelihood(logits), distance
-        return _odds(logits[:, : self.passes]), distance.clamp(min=_NEAREST).log()
+            return unlikelihood(logits), distance
+        return odds(logits[:, : self.passes]), distance.clamp(min=_NEAREST).log()
 
     def _features(self, x: Tensor, count: int) -> Tensor:
         """Return what the network makes of each of the first transformed images before it judges, [N, P, C]."""
+        if count == 1:
+            single: Tensor = self.network[:-1](self._transformed(x, *self.transforms[0]))
+            return single[:, None]
         passes = torch.stack([self._transformed(x, *one) for one in self.transforms[:count]], 1)
         features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (-1, count))
         return features
@@ -203,18 +207,6 @@ def _applied(transforms: Transforms) -> tuple[tuple[int, tuple[int, int]], ...]:
     turns = range(4) if transforms != "shifts" else range(1)
     shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
     return tuple(itertools.product(turns, shifts))
-
-
-def _unlikelihood(logits: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood [N] of the right answers, given logits [N, P, T]."""
-    return -F.log_softmax(logits, 2).diagonal(dim1=1, dim2=2).mean(1)
-
-
-def _odds(logits: Tensor) -> Tensor:
-    """Return the mean log-odds [N] of the wrong answers, given logits [N, P, T]."""
-    right = torch.eye(logits.shape[2], dtype=torch.bool, device=logits.device)[: logits.shape[1]]
-    wrong = logits.masked_fill(right, -torch.inf).logsumexp(2)
-    return (wrong - logits.diagonal(dim1=1, dim2=2)).mean(1)
 
 
 @ARCHITECTURES.register("transform_net")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kdcompress.errors import BundleError, InputError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import INPUT, Traced
+from kdcompress.exporting.lowered import lowered
 from kdcompress.exporting.metadata import HASH_KEY, KEY, SCORE_ANYWAY, Metadata, from_text, to_text
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ def model(traced: Traced, keep: int) -> ModelProto:
 
     try:
         with _quiet():
+            # 18 is the first that resizes as torch does, and ONNX Runtime's fast pools know no later one than 18.
             program = torch.onnx.export(
-                traced.program, dynamo=True, input_names=[INPUT], output_names=list(traced.names), verbose=False
+                traced.program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=list(traced.names),
+                opset_version=18,
+                verbose=False,
             )
     except Exception as error:
         said = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
@@ -59,6 +66,7 @@ def model(traced: Traced, keep: int) -> ModelProto:
     assert program is not None
     found = program.model
     del found.graph.outputs[keep:]
+    lowered(found, traced.names)
     passes.RemoveUnusedNodesPass()(found)
     passes.RemoveUnusedOpsetsPass()(found)
     # The exporter notes beside each node where its code lies on this machine.
