@@ -124,6 +124,19 @@ class FileModel(Detector, Foreign):
         """Return what the graph sees."""
         return self.preparation(raw)
 
+    def whole(self, raw: Tensor) -> None:
+        """Check that raw data go into a graph that takes whole numbers.
+
+        Raises:
+            InputError: where they are scaled first, or are none themselves.
+        """
+        if self.preparation.scale != "raw":
+            raise InputError(
+                f"{self.where}: takes whole numbers: scale {self.preparation.scale} has none (allowed: raw)"
+            )
+        if raw.is_floating_point() and not raw.is_meta and (raw != raw.round()).any():
+            raise InputError(f"{self.where}: takes whole numbers, and the data have others")
+
     def forward(self, x: Tensor) -> Outputs:
         """Return the graph's results of floating type."""
         names = [name for name, _ in self.results()]
@@ -161,5 +174,8 @@ class FileModel(Detector, Foreign):
             part = x[start : start + fixed]
             # A graph of a fixed batch is given whole ones: the last is filled up with its first sample.
             whole = np.concatenate([part, np.repeat(part[:1], fixed - len(part), 0)]) if len(part) < fixed else part
-            parts.append([one[: len(part)] for one in self.computed(whole)])
+            found = self.computed(whole)
+            if wrong := [name for (name, _), one in zip(self.results(), found, strict=True) if len(one) != len(whole)]:
+                raise InputError(f"{self.where}: output '{wrong[0]}' is not one entry for each of the samples")
+            parts.append([one[: len(part)] for one in found])
         return [np.concatenate(each) for each in zip(*parts, strict=True)]

@@ -32,13 +32,16 @@ class OnnxModel(FileModel):
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Return what the graph sees."""
-        x = super().prepare(raw)
-        return x.round().to(torch.uint8) if self._input().type == "tensor(uint8)" else x
+        if self._input().type != "tensor(uint8)":
+            return super().prepare(raw)
+        self.whole(raw)
+        return super().prepare(raw).round().to(torch.uint8)
 
     def found(self) -> list[tuple[str, Shape]]:
         """Return names and shapes of the results of floating type; sides that are not declared, of samples of zeros."""
         outputs = [one for one in self._session().get_outputs() if one.type in _KEPT]
-        if all(one.shape and all(isinstance(side, int) for side in one.shape[1:]) for one in outputs):
+        batch = (self._input().shape or [None])[0]
+        if all(_declared(one.shape, batch) for one in outputs):
             found = [(one.name, tuple(one.shape[1:])) for one in outputs]
         else:
             x = self.zeros()
@@ -93,6 +96,11 @@ class OnnxModel(FileModel):
 
     def _input(self) -> Any:  # noqa: ANN401
         return self._session().get_inputs()[0]
+
+
+def _declared(shape: list[int | str | None], batch: int | str | None) -> bool:
+    """Say whether a result's shape is declared, with the input's samples first: what is not, has to be tried."""
+    return bool(shape) and batch is not None and shape[0] == batch and all(isinstance(side, int) for side in shape[1:])
 
 
 @ARCHITECTURES.register("onnx")

@@ -45,6 +45,12 @@ class Pt2Model(FileModel):
         found = self._run(torch.from_numpy(np.ascontiguousarray(x)))
         return [found[name].numpy() for name, _ in self.results()]
 
+    def prepare(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return what the graph sees."""
+        if not self._placeholder().dtype.is_floating_point:
+            self.whole(raw)
+        return super().prepare(raw)
+
     def _run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         node, compute = self._placeholder(), self._computing()
         try:
@@ -53,7 +59,7 @@ class Pt2Model(FileModel):
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise InputError(f"{self.where}: torch cannot run it: {reason}") from error
-        kept = {name: one for name, one in found.items() if one.is_floating_point() and len(one) == len(x)}
+        kept = {name: one for name, one in found.items() if one.is_floating_point() and one.ndim and len(one) == len(x)}
         if not kept:
             raise InputError(f"{self.where}: no result of floating type for each sample: {', '.join(found)}")
         return kept

@@ -31,13 +31,15 @@ def command(
     """
     from kdcompress.exporting import ENDINGS
 
-    if (Path(target) / "result.json").is_file():
+    is_run, is_file = (Path(target) / "result.json").is_file(), Path(target).suffix.lower() in ENDINGS
+    if device not in ("auto", "cpu") and (is_run or is_file):
+        raise InputError(f"--device: exported files are timed on the CPU, not on '{device}' (allowed: auto, cpu)")
+    if is_run:
         if shape is not None or against is not None:
             raise InputError(f"{target}: a run knows its input and its teacher (not allowed: --input, --against)")
         _run(target, as_json=as_json)
         return
-
-    if Path(target).suffix.lower() in ENDINGS:
+    if is_file:
         _file(target, shape, against, as_json=as_json)
         return
     if against is not None:
@@ -96,7 +98,7 @@ def _run(target: str, *, as_json: bool) -> None:
     from kdcompress.exporting import onnx
     from kdcompress.exporting.measured import Side, measured
     from kdcompress.exporting.source import inputs_for
-    from kdcompress.reporting.files import write_run
+    from kdcompress.reporting.files import read, write_run
     from kdcompress.rundir import RunDir
 
     onnx.check_installed()
@@ -112,10 +114,11 @@ def _run(target: str, *, as_json: bool) -> None:
 
     if (student := side("student")) is None:
         raise InputError(f"{run.path}: its student.safetensors is missing")
-    with tempfile.TemporaryDirectory() as folder:
+    # Held while it is measured: another process beside this one would spoil the figures of both.
+    with run.lock(), tempfile.TemporaryDirectory() as folder:
+        read(run)
         files = Path(folder)
         found = measured(files, student, side("teacher"), tell=lambda text: click.echo(f"{text} ...", err=True))
-    with run.lock():
         run.write_deployment(found)
         write_run(run)
     if as_json:

@@ -98,6 +98,7 @@ def _whole(graph: ir.Graph, node: ir.Node) -> None:
 def _single(graph: ir.Graph, node: ir.Node) -> None:
     sides, weight = _sides(node.inputs[0]), _own(node.inputs[1])
     plain = not any(_ints(node, "pads", ())) and not any(_ints(node, "output_padding", ()))
+    plain = plain and all(one == 1 for one in _ints(node, "dilations", ()))
     if sides is None or weight is None or not plain or sides[1:] != (1, 1) or _int(node, "group", 1) != 1:
         return
     outer = weight.shape[1:]
@@ -128,9 +129,13 @@ def _product(
 
 
 def _resized(graph: ir.Graph, node: ir.Node) -> None:
+    import onnx_ir as ir
+
     inner, outer = _sides(node.inputs[0]), _sides(node.outputs[0])
     said = {name: one.value for name, one in node.attributes.items()}
     plain = said.get("mode") == "linear" and said.get("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    # Of a size alone: a factor that was given keeps places which the ratio of the sides has not.
+    plain = plain and len(node.inputs) > 3 and node.inputs[3] is not None and node.outputs[0].dtype == ir.DataType.FLOAT
     if inner is None or outer is None or not plain or inner[0] != outer[0] or max(*inner[1:], *outer[1:]) > _SMALL:
         return
     down, right = (

@@ -26,6 +26,13 @@ def exported(found: Deployment | None) -> Table | None:
     ]
     rows = tuple((name, *(cell(file) for file in files.values())) for name, cell in (*costs, *closeness))
     note = "ONNX Runtime on the CPU, one thread unless said otherwise; fewer MACs need not be faster."
+    sources = {name: file.agreement.source for name, file in files.items()}
+    same = len(set(sources.values())) == 1
+    note += (
+        " Compared on "
+        + (sources["student"] if same else "; ".join(f"{of} ({_SIDES[name]})" for name, of in sources.items()))
+        + "."
+    )
     if (processor := found.machine.get("processor")) is not None:
         note += f" Timed on {processor}."
     faster = _faster(found)
@@ -40,7 +47,8 @@ def _costs(student: FileProfile | None) -> list[tuple[str, Callable[[File], str]
     for batch in student.latency_ms:
         words = f"Latency, {batch.replace('_', ' ')}"
         rows += [(f"{words}, median", _latency(batch, "p50")), (f"{words}, 95 % below", _latency(batch, "p95"))]
-    for name, words in {"one_thread": "one thread", "all_threads": f"{student.all_threads} threads"}.items():
+    threads = {"one_thread": "one thread", "all_threads": f"{student.all_threads} threads"}
+    for name, words in list(threads.items())[: 2 if student.all_threads > 1 else 1]:
         rows.append((f"Samples a second, batch 64, {words}", _rate(name)))
     return [*rows, ("Peak memory", lambda file: numbers.size(file.cost.peak_memory_bytes if file.cost else None))]
 

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from kdcompress.__main__ import main
+from kdcompress.rundir import RunDir
 from tests.recipes import TINY
 
 
@@ -150,11 +151,25 @@ def test_files_of_a_run_are_timed_side_by_side_and_reported(run, tmp_path, capsy
     assert {one.name for one in own.glob("*.onnx")} == {"student.onnx"}
 
     (own / "teacher.safetensors").unlink()
+    import dataclasses
+
+    from kdcompress import bundle
+
+    loaded = bundle.load(own / "student.safetensors")
+    bundle.save(own / "student.safetensors", dataclasses.replace(loaded.manifest, data={"name": "gone"}), loaded.pair)
     code, out, _ = call(capsys, "profile", own, "--json")
-    assert (code, json.loads(out)["teacher"]) == (0, None)
+    said = json.loads(out)
+    assert (code, said["teacher"], said["int8"]) == (0, None, None)
+    assert said["notes"] == ["int8: calibration needs held-out normals, and the run's data are not on this machine"]
+    assert "Compared on 1000 made-up inputs." in (own / "report.md").read_text()
 
     code, _, err = call(capsys, "profile", own, "--input", "1,8,8")
     assert (code, "a run knows its input and its teacher" in err) == (2, True)
+    code, _, err = call(capsys, "profile", own, "--device", "cuda")
+    assert (code, "timed on the CPU, not on 'cuda'" in err) == (2, True)
+    with RunDir(own).lock():
+        code, _, err = call(capsys, "profile", own)
+    assert (code, "another process is working on this run" in err, "timed ..." in err) == (2, True, False)
     for text, said in (
         ("{", "not JSON"),
         ('{"schema": 1}', "student: missing"),

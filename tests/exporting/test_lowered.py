@@ -53,6 +53,7 @@ def test_a_transposed_convolution_of_one_pixel_is_a_product(bias):
         (nn.ConvTranspose2d(6, 4, 3), (6, 2, 2)),
         (nn.ConvTranspose2d(6, 4, 3, padding=1), (6, 1, 1)),
         (nn.ConvTranspose2d(6, 4, 3, groups=2), (6, 1, 1)),
+        (nn.ConvTranspose2d(6, 4, 3, dilation=2), (6, 1, 1)),
         (nn.ConvTranspose2d(6, 4, 3, 2, output_padding=1), (6, 1, 1)),
     ],
     ids=str,
@@ -107,3 +108,26 @@ def test_large_images_are_resized_as_they_were():
     assert operators["Resize"] == 1
     assert "MatMul" not in operators
     assert away < 1e-5
+
+
+class ByFactor(nn.Module):
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=1.25, mode="bilinear")
+
+
+class InDouble(nn.Module):
+    def forward(self, x):
+        return F.interpolate(x.double(), (7, 7), mode="bilinear", antialias=True).float()
+
+
+def test_a_factor_is_not_the_ratio_of_the_sides():
+    operators, away, _ = exported(ByFactor(), images(2, 10, 10))
+    assert operators["Resize"] == 1
+    assert away < 1e-5
+
+
+def test_numbers_of_another_type_are_resized_as_they_were():
+    # ONNX Runtime has no kernel to run it with.
+    program = torch.export.export(InDouble(), (images(2, 10, 10),))
+    proto = model(Traced(program, ("score",), ("score",)), 1)
+    assert "MatMul" not in {node.op_type for node in proto.graph.node}
