@@ -99,7 +99,11 @@ def load_other(target: Path, asked: Asked) -> Scoring:
     shape = _agreed(target, asked.shape, kind(file, asked.output, preparation, ()).declared()[1:])
     detector = kind(file, asked.output, preparation, shape).eval()
     # An output that is not there is told before any sample is read.
-    unchecked(detector, torch.zeros(1, *shape))
+    try:
+        unchecked(detector, torch.zeros(1, *shape))
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{target}: cannot score a sample of shape {shape}: {said[0]}") from error
     return Scoring(input_of(shape), None, lambda raw: unchecked(detector, torch.from_numpy(raw)))
 
 

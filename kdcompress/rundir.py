@@ -157,7 +157,8 @@ class RunDir:
             guard.acquire()
         except filelock.Timeout:
             raise InputError(
-                f"{self.path}: another process is working on this run: wait for it, or start over with --fresh"
+                f"{self.path}: another process is working on this run: wait for it "
+                "(distill --fresh starts over beside it)"
             ) from None
         except OSError as error:
             raise InputError(f"{folder}: cannot write: {error.strerror or error}") from error

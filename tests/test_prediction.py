@@ -135,6 +135,7 @@ def test_a_file_of_another_tool_scores_where_its_output_is_named(foreign, file, 
         ("o.onnx", Asked("pred_score", scale="units"), "--scale: unknown scale 'units'; did you mean 'unit'"),
         ("open.onnx", Asked("pred_score"), r"takes samples of shape \(3, any, any\): say which"),
         ("gone.onnx", Asked("x"), "gone.onnx: no such file"),
+        ("open.onnx", Asked("pred_score", (3, 10**7, 10**7)), "cannot score a sample of shape"),
         ("o.safetensors", Asked("x"), r"no exported file \(allowed: .onnx, .pt2\)"),
     ],
 )

@@ -78,7 +78,8 @@ class OnnxModel(FileModel):
                 raise InputError(f"{self.where}: needs onnxruntime: pip install 'kdcompress[export]'") from None
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
-            options.log_severity_level = 3
+            # What goes wrong comes as an exception too.
+            options.log_severity_level = 4
             try:
                 session = onnxruntime.InferenceSession(self.graph(), options, providers=["CPUExecutionProvider"])
             except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common class
