@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kdcompress.cli import options
-from kdcompress.cli.targets import offline, run_of, saved
+from kdcompress.cli.targets import inputs, run_of, saved
 from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
 
@@ -71,11 +71,9 @@ def command(
     from kdcompress.exporting.kit import check_free, write
     from kdcompress.exporting.limit import Limit
     from kdcompress.exporting.parity import Limits
-    from kdcompress.exporting.source import inputs_for
 
     source, loaded, section = saved(target, overrides)
-    with offline():
-        given = inputs_for(loaded, section, str(source), asked=bool(overrides))
+    given = inputs(source, loaded, section, asked=bool(overrides))
     folder = source.parent if out is None else out
     path = folder / f"{source.stem}{FORMATS[to]}"
     if kit:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kdcompress.cli import options
-from kdcompress.cli.targets import offline, saved
+from kdcompress.cli.targets import inputs, saved
 from kdcompress.errors import InputError
 from kdcompress.plugins import Plugin
 
@@ -43,7 +43,6 @@ def command(
     from kdcompress.exporting.export import check
     from kdcompress.exporting.exported import load
     from kdcompress.exporting.parity import Limits, compare
-    from kdcompress.exporting.source import inputs_for
 
     source, loaded, section = saved(target, overrides)
     exported = load(file)
@@ -51,8 +50,7 @@ def command(
         raise InputError(
             f"{file}: takes input of shape {exported.metadata.input.shape}, {source} of {loaded.manifest.input_shape}"
         )
-    with offline():
-        given = inputs_for(loaded, section, str(source), asked=bool(overrides))
+    given = inputs(source, loaded, section, asked=bool(overrides))
     limits = Limits(min_spearman, max_flipped, max_auroc_lost)
     asked = exported.metadata.asked_threshold
     threshold = loaded.manifest.threshold if asked is None else asked

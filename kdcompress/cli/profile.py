@@ -92,12 +92,10 @@ def _file(target: str, shape: str | None, against: str | None, *, as_json: bool)
 
 
 def _run(target: str, *, as_json: bool) -> None:
-    from kdcompress import bundle
     from kdcompress.cli.summary import show_deployment
-    from kdcompress.cli.targets import data_of, offline
+    from kdcompress.cli.targets import inputs, saved
     from kdcompress.exporting import onnx
     from kdcompress.exporting.measured import Side, measured
-    from kdcompress.exporting.source import inputs_for
     from kdcompress.reporting.files import read, write_run
     from kdcompress.rundir import RunDir
 
@@ -105,12 +103,10 @@ def _run(target: str, *, as_json: bool) -> None:
     run = RunDir.existing(Path(target))
 
     def side(arm: str) -> Side | None:
-        if not (source := run.bundle(arm)).is_file():
+        if not run.bundle(arm).is_file():
             return None
-        loaded = bundle.load(source)
-        with offline():
-            given = inputs_for(loaded, {"data": data_of(source, loaded.manifest.data)}, str(source), asked=False)
-        return Side(loaded, given)
+        source, loaded, section = saved(str(run.bundle(arm)), ())
+        return Side(loaded, inputs(source, loaded, section, asked=False))
 
     if (student := side("student")) is None:
         raise InputError(f"{run.path}: its student.safetensors is missing")

@@ -12,6 +12,7 @@ from kdcompress.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
     from kdcompress.bundle import Bundle
+    from kdcompress.exporting.inputs import Inputs
     from kdcompress.results import Result
 
 
@@ -84,6 +85,14 @@ def data_of(source: Path, known: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(data, dict) or data.get("name") != known.get("name"):
         return dict(known)
     return {**known, **{key: data[key] for key in PLACES if data.get(key) is not None}}
+
+
+def inputs(source: Path, loaded: Bundle, section: Mapping[str, Any], *, asked: bool) -> Inputs:
+    """Return what a bundle's files are compared on, as `inputs_for`; nothing is downloaded for it."""
+    from kdcompress.exporting.source import inputs_for
+
+    with offline():
+        return inputs_for(loaded, section, str(source), asked=asked)
 
 
 @contextlib.contextmanager

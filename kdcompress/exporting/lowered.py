@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 import torch
+from onnx_ir.convenience import replace_nodes_and_values
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 _SMALL = 64
 """The largest side of an image that is resized by two products with matrices: they grow with it, as taps do not."""
@@ -66,30 +64,22 @@ def _sides(value: ir.Value | None) -> tuple[int, ...] | None:
     return known if len(known) == len(sides) else None
 
 
-def _ints(node: ir.Node, name: str, default: Sequence[int]) -> tuple[int, ...]:
-    found = node.attributes.get(name)
-    return tuple(default) if found is None else tuple(found.as_ints())
-
-
-def _int(node: ir.Node, name: str, default: int) -> int:
-    found = node.attributes.get(name)
-    return default if found is None else found.as_int()
+def _dilated(node: ir.Node) -> bool:
+    return any(one != 1 for one in node.attributes.get_ints("dilations", ()))
 
 
 def _floor(_: ir.Graph, node: ir.Node) -> None:
-    import onnx_ir as ir
-
-    sides, kernel = _sides(node.inputs[0]), _ints(node, "kernel_shape", ())
-    if sides is None or any(_ints(node, "pads", ())) or any(one != 1 for one in _ints(node, "dilations", ())):
+    sides, kernel = _sides(node.inputs[0]), node.attributes.get_ints("kernel_shape", ())
+    if sides is None or any(node.attributes.get_ints("pads", ())) or _dilated(node):
         return
-    strides = _ints(node, "strides", [1] * len(kernel))
+    strides = node.attributes.get_ints("strides", [1] * len(kernel))
     if all((side - one) % step == 0 for side, one, step in zip(sides[1:], kernel, strides, strict=True)):
         node.attributes["ceil_mode"] = ir.AttrInt64("ceil_mode", 0)
 
 
 def _whole(graph: ir.Graph, node: ir.Node) -> None:
     sides, weight = _sides(node.inputs[0]), _own(node.inputs[1])
-    plain = not any(_ints(node, "pads", ())) and _int(node, "group", 1) == 1
+    plain = not any(node.attributes.get_ints("pads", ())) and node.attributes.get_int("group", 1) == 1
     if sides is None or weight is None or not plain or weight.shape[1:] != sides:
         return
     _product(graph, node, weight.reshape(len(weight), -1), (len(weight), 1, 1))
@@ -97,9 +87,9 @@ def _whole(graph: ir.Graph, node: ir.Node) -> None:
 
 def _single(graph: ir.Graph, node: ir.Node) -> None:
     sides, weight = _sides(node.inputs[0]), _own(node.inputs[1])
-    plain = not any(_ints(node, "pads", ())) and not any(_ints(node, "output_padding", ()))
-    plain = plain and all(one == 1 for one in _ints(node, "dilations", ()))
-    if sides is None or weight is None or not plain or sides[1:] != (1, 1) or _int(node, "group", 1) != 1:
+    plain = not any(node.attributes.get_ints("pads", ())) and not any(node.attributes.get_ints("output_padding", ()))
+    plain = plain and not _dilated(node)
+    if sides is None or weight is None or not plain or sides[1:] != (1, 1) or node.attributes.get_int("group", 1) != 1:
         return
     outer = weight.shape[1:]
     bias = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
@@ -111,26 +101,22 @@ def _product(
     graph: ir.Graph, node: ir.Node, matrix: np.ndarray, outer: Sequence[int], bias: np.ndarray | None = None
 ) -> None:
     """Put a product with a matrix [out, in], which keeps the weight's name, in the place of a convolution."""
-    import onnx_ir as ir
-
     weight, out = node.inputs[1], node.outputs[0]
     assert weight is not None
     weight.const_value = ir.tensor(np.ascontiguousarray(matrix), name=weight.name)
     weight.shape = ir.Shape(matrix.shape)
-    rows = _node("Reshape", [node.inputs[0], _new(graph, f"{out.name}_rows", np.array([-1, matrix.shape[1]]))])
+    rows = ir.node("Reshape", [node.inputs[0], _new(graph, f"{out.name}_rows", np.array([-1, matrix.shape[1]]))])
     batch = out.shape[0] if out.shape is not None else None
     rows.outputs[0].shape, rows.outputs[0].type = ir.Shape([batch, matrix.shape[1]]), out.type
     others = [_new(graph, f"{out.name}_bias", bias)] if bias is not None else list(node.inputs[2:])
-    product = _node("Gemm", [rows.outputs[0], weight, *others], {"transB": 1}, node.name)
+    product = ir.node("Gemm", [rows.outputs[0], weight, *others], {"transB": 1}, name=node.name)
     product.outputs[0].shape, product.outputs[0].type = ir.Shape([batch, len(matrix)]), out.type
     shape = _new(graph, f"{out.name}_shape", np.array([-1, *outer]))
-    images = _node("Reshape", [product.outputs[0], shape])
+    images = ir.node("Reshape", [product.outputs[0], shape])
     _put(graph, node, [rows, product, images])
 
 
 def _resized(graph: ir.Graph, node: ir.Node) -> None:
-    import onnx_ir as ir
-
     inner, outer = _sides(node.inputs[0]), _sides(node.outputs[0])
     said = {name: one.value for name, one in node.attributes.items()}
     plain = said.get("mode") == "linear" and said.get("coordinate_transformation_mode", "half_pixel") == "half_pixel"
@@ -143,8 +129,8 @@ def _resized(graph: ir.Graph, node: ir.Node) -> None:
         for one, other in zip(inner[1:], outer[1:], strict=True)
     )
     name = node.outputs[0].name
-    wide = _node("MatMul", [node.inputs[0], _new(graph, f"{name}_columns", np.ascontiguousarray(right.T))])
-    high = _node("MatMul", [_new(graph, f"{name}_rows", down), wide.outputs[0]])
+    wide = ir.node("MatMul", [node.inputs[0], _new(graph, f"{name}_columns", np.ascontiguousarray(right.T))])
+    high = ir.node("MatMul", [_new(graph, f"{name}_rows", down), wide.outputs[0]])
     _put(graph, node, [wide, high])
 
 
@@ -167,27 +153,11 @@ def _own(value: ir.Value | None) -> np.ndarray | None:
 
 
 def _new(graph: ir.Graph, name: str, content: np.ndarray) -> ir.Value:
-    import onnx_ir as ir
-
     value = ir.val(name, const_value=ir.tensor(content, name=name))
     graph.register_initializer(value)
     return value
 
 
-def _node(
-    operator: str, inputs: Sequence[ir.Value | None], attributes: dict[str, int] | None = None, name: str | None = None
-) -> ir.Node:
-    import onnx_ir as ir
-
-    return ir.node(operator, inputs, attributes, name=name)
-
-
 def _put(graph: ir.Graph, old: ir.Node, new: Sequence[ir.Node]) -> None:
     """Put nodes in the place of one, whose output's name the last one's gets."""
-    last, out = new[-1].outputs[0], old.outputs[0]
-    graph.insert_before(old, new)
-    last.shape, last.type = out.shape, out.type
-    name = out.name
-    out.replace_all_uses_with(last, replace_graph_outputs=True)
-    graph.remove(old, safe=True)
-    last.name = name
+    replace_nodes_and_values(graph, old, [old], new, old.outputs, new[-1].outputs)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from kdcompress.errors import BundleError, InputError, KdcompressError
 from kdcompress.exporting.exported import Array, Exported
 from kdcompress.exporting.graph import INPUT, Traced
-from kdcompress.exporting.lowered import lowered
 from kdcompress.exporting.metadata import HASH_KEY, KEY, SCORE_ANYWAY, Metadata, from_text, to_text
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def model(traced: Traced, keep: int) -> ModelProto:
     import torch
     from onnx_ir.passes import common as passes
     from onnx_ir.serde import serialize_model
+
+    from kdcompress.exporting.lowered import lowered
 
     try:
         with _quiet():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kdcompress.deployment import Agreement, Deployment, File, FileProfile
 from kdcompress.reporting import numbers
@@ -25,19 +25,20 @@ def exported(found: Deployment | None) -> Table | None:
         ("Passes the gate", lambda file: "yes" if file.agreement.passed else "no"),
     ]
     rows = tuple((name, *(cell(file) for file in files.values())) for name, cell in (*costs, *closeness))
-    note = "ONNX Runtime on the CPU, one thread unless said otherwise; fewer MACs need not be faster."
+    return Table("As exported files", ("", *(_SIDES[name] for name in files)), rows, _note(found, files))
+
+
+def _note(found: Deployment, files: Mapping[str, File]) -> str:
     sources = {name: file.agreement.source for name, file in files.items()}
-    same = len(set(sources.values())) == 1
-    note += (
-        " Compared on "
-        + (sources["student"] if same else "; ".join(f"{of} ({_SIDES[name]})" for name, of in sources.items()))
-        + "."
-    )
+    compared = sources["student"]
+    if len(set(sources.values())) > 1:
+        compared = "; ".join(f"{source} ({_SIDES[name]})" for name, source in sources.items())
+    said = ["ONNX Runtime on the CPU, one thread unless said otherwise; fewer MACs need not be faster."]
+    said.append(f"Compared on {compared}.")
     if (processor := found.machine.get("processor")) is not None:
-        note += f" Timed on {processor}."
-    faster = _faster(found)
-    text = " ".join((note, *([faster] if faster else ()), *(f"{one}." for one in found.notes)))
-    return Table("As exported files", ("", *(_SIDES[name] for name in files)), rows, text)
+        said.append(f"Timed on {processor}.")
+    said += [_faster(found), *(f"{one}." for one in found.notes)]
+    return " ".join(filter(None, said))
 
 
 def _costs(student: FileProfile | None) -> list[tuple[str, Callable[[File], str]]]:
@@ -47,9 +48,9 @@ def _costs(student: FileProfile | None) -> list[tuple[str, Callable[[File], str]
     for batch in student.latency_ms:
         words = f"Latency, {batch.replace('_', ' ')}"
         rows += [(f"{words}, median", _latency(batch, "p50")), (f"{words}, 95 % below", _latency(batch, "p95"))]
-    threads = {"one_thread": "one thread", "all_threads": f"{student.all_threads} threads"}
-    for name, words in list(threads.items())[: 2 if student.all_threads > 1 else 1]:
-        rows.append((f"Samples a second, batch 64, {words}", _rate(name)))
+    rows.append(("Samples a second, batch 64, one thread", _rate("one_thread")))
+    if student.all_threads > 1:
+        rows.append((f"Samples a second, batch 64, {student.all_threads} threads", _rate("all_threads")))
     return [*rows, ("Peak memory", lambda file: numbers.size(file.cost.peak_memory_bytes if file.cost else None))]
 
 
