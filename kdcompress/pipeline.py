@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdcompress import bundle, outcome
+from kdcompress import bundle, outcome, training
 from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
 from kdcompress.data import DATASETS
@@ -36,6 +36,7 @@ from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
 from kdcompress.teachers import ensemble_of, teacher_recipes
 from kdcompress.training import Course, Member, Observe, begin, moves_teacher, seconds, train
+from kdcompress.types import Detector
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,18 @@ def check(recipe: Recipe, where: str) -> None:
     """
     recipe, given, data = _inputs(recipe, where)
     _plan_all(recipe, data, given, where)
+
+
+def untrained(recipe: Recipe, where: str) -> tuple[Detector, Tensor, float]:
+    """Return the student that a recipe would train, with first weights of its own, a raw sample [1, ...], its width.
+
+    Raises:
+        InputError: with what is wrong.
+    """
+    recipe, given, data = _inputs(recipe, where)
+    planned = planned_for(recipe, "", data, given, where)
+    pair = training.untrained(planned.manifest, recipe.seed, data.train, None)
+    return pair.detector, data.train[:1], planned.target.width
 
 
 def _plan_all(recipe: Recipe, data: OneClassData, given: Bundle | None, where: str) -> None:

@@ -297,6 +297,8 @@ def parse(plain: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """
     if "grid" in plain:
         raise RecipeError(where, ["grid: this is a suite of runs; use `kdcompress benchmark` for it"])
+    if "search" in plain:
+        raise RecipeError(where, ["search: this is a search over settings; use `kdcompress search` for it"])
     found: list[str] = []
     try:
         filled = lineage.filled(plain, where, parse)

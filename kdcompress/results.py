@@ -179,6 +179,19 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """What a search chooses by, without a label: the rule, and what the student and its control are worth by it.
+
+    ``agreement`` is the rank correlation with the teacher's scores, ``separation`` the AUROC of held-out normals
+    against samples made of them; None where all scores of a network are the same.
+    """
+
+    rule: str
+    student: float | None
+    control: float | None
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How the figures came about, so that a reader can judge them."""
 
@@ -227,6 +240,7 @@ class Result:
     student_minus_teacher: float | None = None
     student_minus_teacher_ci95: Interval | None = None
     fidelity: Fidelity | None = None
+    selection: Selection | None = None
     target: Target | None = None
     left_out: tuple[str, ...] = ()
     counters: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
 from kdcompress.recipe import SIZES, Recipe, Student
 from kdcompress.registry import Registry
+from kdcompress.space import SECTIONS, Range
 from kdcompress.strategies import STRATEGIES
 from kdcompress.suite import Heading
 
@@ -51,10 +52,23 @@ def schema() -> Schema:
     heading: Schema = Heading.model_json_schema()
     found |= heading.pop("$defs")
     own = {name: part for name, part in heading["properties"].items() if name not in whole["properties"]}
-    whole["properties"] |= own
+    whole["properties"] |= {**own, "search": _search()}
     whole["dependentRequired"] = {name: ["grid"] for name in own if name != "grid"}
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kdcompress recipe"}
     return {**title, **_tidy(whole), "$defs": {name: _tidy(part) for name, part in found.items()}}
+
+
+def _search() -> Schema:
+    """Return the schema of what a search varies."""
+    section = Range.model_json_schema(by_alias=True)
+    values = {"type": "array", "minItems": 2}
+    return {
+        "type": "object",
+        "description": "What `kdcompress search` varies: keys, with values or a range of numbers.",
+        "propertyNames": {"pattern": f"^({'|'.join(SECTIONS)})\\."},
+        "additionalProperties": {"anyOf": [values, section]},
+        "minProperties": 1,
+    }
 
 
 def _unless_null(part: Schema) -> Schema:

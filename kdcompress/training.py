@@ -80,7 +80,7 @@ def train(
     rundir = course.rundir
     if _complete(rundir, arm, stages, manifest, teacher is not None):
         return
-    pair = _untrained(manifest, course.recipe.seed, course.raw, elder)
+    pair = untrained(manifest, course.recipe.seed, course.raw, elder)
     other = teacher.pair if teacher is not None else None
     slot = rundir.checkpoint(arm)
     events = fit(
@@ -122,7 +122,7 @@ def begin(course: Course, arm: str, stages: tuple[Stage, ...], members: Sequence
     if any(one.rundir.bundle(arm).exists() or one.rundir.checkpoint(arm).path.exists() for one in members):
         return
     pairs = [
-        _untrained(one.manifest, one.seed, raw, one.elder)
+        untrained(one.manifest, one.seed, raw, one.elder)
         for one, raw in zip(members, course.raw.unbind(1), strict=True)
     ]
     teachers = [one.teacher for one in members if one.teacher is not None]
@@ -168,7 +168,7 @@ def _share(row: dict[str, Any], index: int, count: int) -> dict[str, Any]:
     }
 
 
-def _untrained(manifest: Manifest, seed: int, raw: Tensor, elder: Detector | None) -> Pair:
+def untrained(manifest: Manifest, seed: int, raw: Tensor, elder: Detector | None) -> Pair:
     """Return a run's student, or its control, with its first weights, adapted to its training normals."""
     pair = bundle.build(manifest.architecture, manifest.options, manifest.input_shape, derive(seed, "student"))
     pair.detector.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def command(
             click.echo(lock_file)
             return
         benchmark.check_lock(lock_file, work.manifest)
-        shown.begin(work)
+        shown.begin(Counter(task.kind for task in work.left), len(work.suitedir.results(work.manifest)), work.jobs)
         with closing(benchmark.run(work, plugin_files=[one.path for one in plugins])) as happenings:
             for happening in happenings:
                 shown.observe(happening)

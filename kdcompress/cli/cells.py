@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich import box
@@ -52,11 +53,9 @@ class Cells:
         """Show how many cells are checked."""
         self._show(f"checking cells: {number} of {self._count}")
 
-    def begin(self, work: Work) -> None:
-        """Show what is left."""
-        self._left = Counter(task.kind for task in work.left)
-        self._done = len(work.suitedir.results(work.manifest))
-        self._jobs = work.jobs
+    def begin(self, left: Mapping[str, int], done: int, jobs: int) -> None:
+        """Show what is left, by the kind of task, and what is done."""
+        self._left, self._done, self._jobs = Counter(left), done, jobs
         self._show(self._table())
 
     def observe(self, happening: Happening) -> None:

@@ -8,6 +8,7 @@ import click
 
 from kdcompress import library, suite
 from kdcompress import recipe as recipes
+from kdcompress import space as spaces
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.cli import options
 from kdcompress.cli.targets import offline
@@ -17,6 +18,7 @@ from kdcompress.plugins import Plugin
 from kdcompress.recipe import Ref
 from kdcompress.registry import Registry
 from kdcompress.resolve import admitted
+from kdcompress.space import Space
 from kdcompress.strategies import STRATEGIES
 from kdcompress.suite import Suite, is_suite
 
@@ -27,9 +29,12 @@ from kdcompress.suite import Suite, is_suite
 @options.plugin
 @click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
 def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
-    """Check a recipe or a suite without running it: every problem is named, with its file and key."""
+    """Check a recipe, a suite or a search without running it: every problem is named, with its file and key."""
     if is_suite(library.read(library.find(recipe))):
         _check_suite(suite.load(recipe, overrides, plugins), syntax=syntax)
+        return
+    if spaces.is_search(library.read(library.find(recipe))):
+        _check_search(spaces.load(recipe, overrides, plugins), syntax=syntax)
         return
     parsed = options.parsed(recipe, overrides, plugins, options=not syntax)
     where = str(library.find(recipe))
@@ -44,6 +49,18 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
         except MissingDataError as error:
             click.echo(f"{where}: ok, but sizes are unchecked without the data: {error}")
             return
+    click.echo(f"{where}: ok")
+
+
+def _check_search(parsed: Space, *, syntax: bool) -> None:
+    where = f"{parsed.where}: a search over {', '.join(parsed.axes)}"
+    if syntax:
+        for values in parsed.probes():
+            _check_names(admitted(parsed.recipe(values), parsed.where), parsed.where)
+    else:
+        from kdcompress.scale.search import check
+
+        check(parsed)
     click.echo(f"{where}: ok")
 
 

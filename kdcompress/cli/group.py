@@ -12,6 +12,7 @@ from kdcompress.errors import near
 COMMANDS = {
     "distill": "Train a small detector from a large one, and compare both.",
     "benchmark": "Run a suite of many runs, and summarise them.",
+    "search": "Search for a student's best settings within a budget.",
     "check": "Check a recipe without running it.",
     "list": "List what recipes can name.",
     "show": "Show the options, defaults and documentation of one thing.",

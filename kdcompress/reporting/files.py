@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdcompress.errors import InputError
-from kdcompress.reporting import suite
+from kdcompress.reporting import search, suite
 from kdcompress.reporting.canvas import Plot, alone
 from kdcompress.reporting.html import drawn, html
 from kdcompress.reporting.markdown import markdown
@@ -16,6 +16,7 @@ from kdcompress.reporting.summary import groups, summary
 from kdcompress.reporting.table import comparison_html, comparison_markdown, csv_text, rows, scatter
 from kdcompress.results import to_json
 from kdcompress.rundir import RunDir, write_atomic
+from kdcompress.searchdir import SearchDir
 from kdcompress.suitedir import SuiteDir
 
 
@@ -89,7 +90,7 @@ def _write_plots(plots: Sequence[Plot], target: Path) -> list[Path]:
 
 
 def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None = None) -> list[Path]:
-    """Write ``summary.json`` and ``report.<format>`` of a suite from the cells that are done, and return the files.
+    """Write ``summary.json`` and ``report.<format>`` of a suite or search from what is done; return the files.
 
     ``svg`` writes each plot as ``report-<plot>.svg``.
 
@@ -98,16 +99,26 @@ def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None 
     """
     manifest, failed = suitedir.manifest(), suitedir.failed()
     results = suitedir.results(manifest)
+    found = SearchDir(suitedir.path).found()
     makers = {
-        "html": lambda: suite.html(manifest, results, failed, {name: suitedir.history(name) for name in results}),
-        "md": lambda: suite.markdown(manifest, results, failed),
+        "html": lambda: (
+            suite.html(manifest, results, failed, {name: suitedir.history(name) for name in results})
+            if found is None
+            else search.html(manifest.name, found, results)
+        ),
+        "md": lambda: (
+            suite.markdown(manifest, results, failed)
+            if found is None
+            else search.markdown(manifest.name, found, results)
+        ),
         "csv": lambda: suite.csv(manifest, results),
         "json": lambda: json.dumps(summary(manifest, results, failed), indent=1, allow_nan=False) + "\n",
     }
     written = []
     for name in formats:
         if name == "svg":
-            written += _write_plots(suite.plots(groups(manifest, results)), target or suitedir.path)
+            plots = suite.plots(groups(manifest, results)) if found is None else search.plots(found, results)
+            written += _write_plots(plots, target or suitedir.path)
             continue
         path = (target or suitedir.path) / ("summary.json" if name == "json" else f"report.{name}")
         write_atomic(path, makers[name]().encode())

@@ -16,6 +16,7 @@ from kdcompress.contents import read_json
 from kdcompress.engine.plan import device_for
 from kdcompress.errors import InputError, near
 from kdcompress.reporting.files import write_suite
+from kdcompress.results import Result
 from kdcompress.rundir import write_atomic
 from kdcompress.scale import local
 from kdcompress.scale.local import Ended, Happening, Tell
@@ -108,9 +109,9 @@ def run(work: Work, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
     failed: dict[str, str] = {}
     with suitedir.lock():
         suitedir.write_manifest(work.manifest)
-        job = partial(_job, suitedir=suitedir, device=work.device, plugin_files=tuple(plugin_files))
+        work_on = partial(job, suitedir=suitedir, device=work.device, plugin_files=tuple(plugin_files))
         try:
-            with closing(local.run(work.left, job, work.jobs, work.threads)) as happenings:
+            with closing(local.run(work.left, work_on, work.jobs, work.threads)) as happenings:
                 for happening in happenings:
                     if isinstance(happening, Ended) and happening.task.kind == "cell":
                         if happening.why is not None:
@@ -122,8 +123,20 @@ def run(work: Work, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
             write_suite(suitedir, ("html", "md", "csv", "json"))
 
 
-def _job(task: Task, tell: Tell, *, suitedir: SuiteDir, device: str, plugin_files: Sequence[Path]) -> None:
-    """Run a task; a cell's result goes into the suite's folder."""
+def _found(done: pipeline.Run) -> Result:
+    return done.result
+
+
+def job(
+    task: Task,
+    tell: Tell,
+    *,
+    suitedir: SuiteDir,
+    device: str,
+    plugin_files: Sequence[Path],
+    finish: Callable[[pipeline.Run], Result] = _found,
+) -> None:
+    """Run a task; a cell's result goes into the suite's folder, as ``finish`` returns it."""
     plugins.load_installed()
     for file in plugin_files:
         plugins.load(file)
@@ -135,7 +148,7 @@ def _job(task: Task, tell: Tell, *, suitedir: SuiteDir, device: str, plugin_file
         pipeline.run_teacher(task.recipe, suitedir.runs, where=task.where, device=device, observe=tell)
         return
     done = pipeline.run(task.recipe, suitedir.runs, where=task.where, device=device, wait=True, observe=tell)
-    suitedir.write_cell(task.name, done.result, done.rundir.history())
+    suitedir.write_cell(task.name, finish(done), done.rundir.history())
 
 
 def check_lock(path: Path, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ FAST = [
     ["list", "recipes"],
     ["distill", "--help"],
     ["benchmark", "--help"],
+    ["search", "--help"],
     ["check", "digits", "--syntax"],
 ]
 

@@ -126,7 +126,7 @@ def test_cells_of_one_shape_begin_together(undisturbed, tmp_path):
     while waiting:
         waiting.remove(task := ready(waiting, ended))
         # What a process of its own does, without the seconds that a process takes to start.
-        benchmark._job(task, lambda *_: None, suitedir=work.suitedir, device="cpu", plugin_files=())
+        benchmark.job(task, lambda *_: None, suitedir=work.suitedir, device="cpu", plugin_files=())
         ended[task.name] = None
     for cell in work.manifest.cells:
         found, alone = (epochs(root / "small", cell.name) for root in (tmp_path, undisturbed))

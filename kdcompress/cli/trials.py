@@ -1,0 +1,37 @@
+"""What a search found, on a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from kdcompress.reporting import numbers
+from kdcompress.reporting.search import correlation, headline, settings
+from kdcompress.searchdir import Found, SearchDir
+
+_SHOWN = 10
+
+
+def show(searchdir: SearchDir, found: Found) -> None:
+    """Print what was chosen, the best trials by the rule, and where the report is."""
+    console = Console(highlight=False)
+    results = searchdir.results(searchdir.manifest()) if SearchDir.holds(searchdir.path) else {}
+    console.print(f"\n[bold]{headline(found, results)}[/bold]", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"the best by {found.rule}", title_justify="left")
+    for name in ("", "settings", found.rule, "alone", "MACs", "AUROC %"):
+        table.add_column(name, justify="left" if name in {"", "settings"} else "right", no_wrap=name != "settings")
+    best = sorted((one for one in found.trials if one.student is not None), key=lambda one: -(one.student or 0))
+    for one in best[:_SHOWN]:
+        student = results[one.name].student
+        table.add_row(
+            one.name,
+            settings(one),
+            correlation(one.student),
+            correlation(one.control),
+            numbers.count(student.macs),
+            numbers.percent(student.auroc).removesuffix(" %"),
+        )
+    console.print(table)
+    console.print(f"recipe       {searchdir.path / 'chosen.yaml'}", soft_wrap=True)
+    console.print(f"report       {searchdir.path / 'report.html'}", soft_wrap=True)

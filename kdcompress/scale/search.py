@@ -1,0 +1,327 @@
+"""A search for settings: trials one after another within a budget, chosen without a label."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdcompress import evaluation, pipeline, signature
+from kdcompress.engine.plan import device_for
+from kdcompress.errors import InputError
+from kdcompress.profiling.counters import macs, params
+from kdcompress.profiling.latency import latency_ms
+from kdcompress.recipe import SIZES, Recipe
+from kdcompress.reporting.files import write_suite
+from kdcompress.results import Result
+from kdcompress.rundir import RunDir
+from kdcompress.scale import local, rule, sampler
+from kdcompress.scale.benchmark import job
+from kdcompress.scale.local import Ended, Happening
+from kdcompress.scale.tasks import tasks
+from kdcompress.searchdir import Chosen, Found, SearchDir, Trial
+from kdcompress.space import Axis, Budget, Range, Space
+from kdcompress.strategies import STRATEGIES
+from kdcompress.suite import Cell, Heading, Suite, Value
+from kdcompress.suitedir import SCHEMA, Entry, Manifest
+from kdcompress.types import Scorer
+
+MOST_TRIALS = 10_000
+
+_SPAN = 4.0
+"""By how much a recipe that does not say varies its learning rate, up and down, and its student's size, down."""
+_NARROWEST = 1 / 32
+"""The smallest width that such a recipe tries within a limit of latency."""
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What is to be done for a search: its folder, what may be changed, how many trials, and how many at a time."""
+
+    searchdir: SearchDir
+    space: Space
+    budget: Budget
+    trials: int
+    device: str
+    jobs: int
+
+
+def prepare(space: Space, budget: Budget, root: Path, *, trials: int, device: str, jobs: int) -> Hunt:
+    """Find out what is searched; nothing is computed.
+
+    Raises:
+        InputError: where no setting can be tried, or results of another search are in the folder.
+    """
+    device_for(device)
+    sampler.check()
+    space = space if space.axes else usual(space, budget)
+    check(space)
+    hunt = Hunt(SearchDir(root / space.name), space, budget, trials, device, jobs)
+    before = hunt.searchdir.found()
+    if before is not None and before.fingerprint != space.fingerprint(budget):
+        raise InputError(
+            f"{hunt.searchdir.path}: holds a search of other settings or another budget: move the folder away to keep "
+            "it, or give another --out"
+        )
+    if before is None and SearchDir.holds(hunt.searchdir.path):
+        raise InputError(f"{hunt.searchdir.path}: holds a suite that is no search: give another --out")
+    return hunt
+
+
+def check(space: Space) -> None:
+    """Check every value that a search may take by itself: that there are such keys, and that they may have it.
+
+    Raises:
+        InputError: with every problem, each named once.
+    """
+    found: dict[str, None] = {}
+    for values in space.probes():
+        try:
+            pipeline.resolve_written(space.recipe(values), space.where)
+        except InputError as error:
+            found |= dict.fromkeys(str(error).splitlines())
+    if found:
+        raise InputError("\n".join(found))
+
+
+def usual(space: Space, budget: Budget) -> Space:
+    """Return what is varied of a recipe that does not say; the first trial is then the recipe as it is.
+
+    The learning rate by a factor of four up and down, and the student's size from what the budget allows down to a
+    quarter; where the budget is one of latency alone, its width.
+
+    Raises:
+        InputError: where there is nothing of these.
+    """
+    recipe = pipeline.resolve_written(space.recipe({}), space.where)[0]
+    axes: dict[str, Axis] = {}
+    own: dict[str, Value] = {}
+    assert recipe.strategy is not None, "a resolved recipe has a strategy"
+    if "learning_rate" in {option.name for option in signature.options(STRATEGIES[recipe.strategy.name])}:
+        rate = recipe.strategy.options["learning_rate"]
+        axes["strategy.learning_rate"] = _logarithmic(rate / _SPAN, min(rate * _SPAN, 0.5))
+        own["strategy.learning_rate"] = rate
+    most = {"student.macs": budget.macs, "student.params": budget.params}
+    if sizes := [(key, value) for key, value in most.items() if value is not None]:
+        key, value = sizes[0]
+        axes[key] = _logarithmic(max(1, round(value / _SPAN)), value)
+        own[key] = value
+    elif budget.latency_ms is not None:
+        axes["student.width"] = _logarithmic(_NARROWEST, 1.0)
+        own["student.width"] = 1.0
+    if not axes:
+        raise InputError(
+            f"{space.where}: search: missing, and '{recipe.strategy.name}' has no learning rate to vary: say what may "
+            "be changed, e.g. search: {strategy.steps.0.learning_rate: {from: 5.0e-4, to: 5.0e-3, scale: log}}"
+        )
+    return replace(space, axes=axes, own=own)
+
+
+def _logarithmic(first: float, last: float) -> Range:
+    return Range.model_validate({"from": first, "to": last, "scale": "log"})
+
+
+def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, None, None]:
+    """Try settings until there are enough trials; after each the summary is written, at the end the report.
+
+    ``jobs`` trials run at a time, and the next ones are drawn when all of them are done. What was stopped or has failed
+    is tried again first.
+
+    Raises:
+        InputError: where no setting of the space can be trained within the budget.
+    """
+    searchdir = hunt.searchdir
+    with searchdir.lock():
+        found = searchdir.found() or _new(hunt)
+        again = ("waiting", "failed")
+        found = _with(
+            found, [replaced(one, state="waiting", why="") if one.state in again else one for one in found.trials]
+        )
+        try:
+            while True:
+                waiting = [one for one in found.trials if one.state == "waiting"][: hunt.jobs]
+                if not waiting:
+                    asked = _asked(hunt, found)
+                    if not asked:
+                        break
+                    found = _with(found, [*found.trials, *asked])
+                    searchdir.write_found(found)
+                    if all(one.state == "refused" for one in found.trials) and len(found.trials) >= min(
+                        hunt.trials, 10
+                    ):
+                        raise InputError(f"{hunt.space.where}: no setting can be tried: {found.trials[-1].why}")
+                    continue
+                failed: dict[str, str] = {}
+                yield from _trained(hunt, found, waiting, plugin_files, failed)
+                found = _judged(hunt, found, failed)
+                searchdir.write_found(found)
+                write_suite(searchdir, ("json",))
+        finally:
+            if SearchDir.holds(searchdir.path):
+                write_suite(searchdir, ("html", "md", "csv", "json"))
+
+
+def replaced(trial: Trial, **changed: Any) -> Trial:  # noqa: ANN401
+    """Return a trial with other fields."""
+    return trial.model_copy(update=changed)
+
+
+def _with(found: Found, trials: Sequence[Trial]) -> Found:
+    return found.model_copy(update={"trials": tuple(trials)})
+
+
+def _new(hunt: Hunt) -> Found:
+    space = hunt.space
+    axes = {
+        key: axis.model_dump(by_alias=True) if isinstance(axis, Range) else list(axis)
+        for key, axis in space.axes.items()
+    }
+    taught = space.recipe(space.own).teacher is not None
+    return Found.model_validate(
+        {
+            "fingerprint": space.fingerprint(hunt.budget),
+            "budget": hunt.budget.said,
+            "axes": axes,
+            "rule": rule.AGREEMENT if taught else rule.SEPARATION,
+        }
+    )
+
+
+def _asked(hunt: Hunt, found: Found) -> list[Trial]:
+    """Return the next trials, at most as many as run at a time; none where there are enough, or all were tried."""
+    asked: list[Trial] = []
+    for number in range(len(found.trials), min(hunt.trials, len(found.trials) + hunt.jobs)):
+        before = [*found.trials, *asked]
+        values = (
+            dict(hunt.space.own) if number == 0 and hunt.space.own else sampler.drawn(hunt.space.axes, before, number)
+        )
+        if values is None:
+            break
+        name = f"trial-{number + 1:03d}"
+        why = _refused(hunt, values)
+        asked.append(Trial(name=name, values=values, state="refused" if why else "waiting", why=why))
+    return asked
+
+
+def sized(hunt: Hunt, values: Mapping[str, Value]) -> Recipe:
+    """Return a trial's recipe; where sizes are not searched, its student is the largest within the budget.
+
+    Raises:
+        InputError: where values do not fit the recipe, or the smallest student is over the budget.
+    """
+    recipe = hunt.space.recipe(values)
+    if hunt.space.sized:
+        return recipe
+    given = [(key, value) for key in ("macs", "params") if (value := getattr(hunt.budget, key)) is not None]
+    unset = dict.fromkeys(SIZES)
+    found = [
+        recipe.model_copy(update={"student": recipe.student.model_copy(update={**unset, key: value})})
+        for key, value in given
+    ]
+    if len(found) < len(("macs", "params")):
+        return found[0] if found else recipe
+    return min(found, key=lambda one: pipeline.untrained(one, hunt.space.where)[2])
+
+
+def _refused(hunt: Hunt, values: Mapping[str, Value]) -> str:
+    """Say why a setting is not tried: it costs too much, or there is no such student; empty where it is tried."""
+    where = hunt.space.where
+    try:
+        recipe = sized(hunt, values)
+        detector, sample, _ = pipeline.untrained(recipe, where)
+    except InputError as error:
+        return str(error)
+    spent = {"macs": macs(Scorer(detector), sample), "params": params(detector)}
+    over = [
+        f"{spent[key]:,} {words}, more than {most:,}"
+        for key, words in (("macs", "MACs"), ("params", "parameters"))
+        if (most := getattr(hunt.budget, key)) is not None and spent[key] > most
+    ]
+    if (most := hunt.budget.latency_ms) is not None and not over:
+        with _threads(recipe.engine.threads):
+            taken = latency_ms(Scorer(detector), sample, 1, device=device_for(hunt.device))
+        over = [f"{taken:.3g} ms at batch 1, more than {most:g}"] if taken > most else []
+    return "; ".join(over)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Compute with as many threads as a trial does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trained(
+    hunt: Hunt, found: Found, waiting: Sequence[Trial], plugin_files: Sequence[Path], failed: dict[str, str]
+) -> Generator[Happening, None, None]:
+    """Run trials, each in a process of its own; why some failed is put into ``failed``."""
+    cells = tuple(Cell(one.name, one.values, sized(hunt, one.values), hunt.space.where) for one in waiting)
+    heading = Heading(name=hunt.space.name, grid={"trial": [one.name for one in waiting]})
+    todo = tasks(Suite(heading, cells, hunt.space.where))
+    digests = {task.name: task.digest for task in todo if task.kind == "cell"}
+    known = (
+        {entry.name: entry for entry in hunt.searchdir.manifest().cells} if SearchDir.holds(hunt.searchdir.path) else {}
+    )
+    entries = {
+        **known,
+        **{one.name: Entry(name=one.name, values=one.values, digest=digests[one.name]) for one in waiting},
+    }
+    hunt.searchdir.write_manifest(Manifest(name=hunt.space.name, schema=SCHEMA, cells=tuple(entries.values())))
+    work = partial(
+        job, suitedir=hunt.searchdir, device=hunt.device, plugin_files=tuple(plugin_files), finish=rule.judged
+    )
+    with closing(local.run(todo, work, hunt.jobs, max(1, torch.get_num_threads() // hunt.jobs))) as happenings:
+        for happening in happenings:
+            if isinstance(happening, Ended) and happening.task.kind == "cell" and happening.why is not None:
+                failed[happening.task.name] = happening.why
+            yield happening
+
+
+def _judged(hunt: Hunt, found: Found, failed: Mapping[str, str]) -> Found:
+    """Return what is known with the results that are there, and the trials that the rule prefers."""
+    results = hunt.searchdir.results(hunt.searchdir.manifest())
+    trials = []
+    for one in found.trials:
+        if (result := results.get(one.name)) is not None and result.selection is not None:
+            selected = result.selection
+            one = replaced(one, state="done", digest=result.digest, student=selected.student, control=selected.control)
+        elif one.name in failed:
+            one = replaced(one, state="failed", why=failed[one.name])
+        trials.append(one)
+    return _with(found, trials).model_copy(update={"chosen": _chosen(hunt, trials, results)})
+
+
+def _chosen(hunt: Hunt, trials: Sequence[Trial], results: Mapping[str, Result]) -> Chosen | None:
+    """Return the best student and the best network alone by the rule, and only then how they do on the test set."""
+    best = max((one for one in trials if one.student is not None), key=lambda one: one.student or 0, default=None)
+    alone = max((one for one in trials if one.control is not None), key=lambda one: one.control or 0, default=None)
+    if best is None:
+        return None
+    rundir = _rundir(hunt, results[best.name])
+    hunt.searchdir.write_chosen(rundir.recipe())
+    student, control = results[best.name].student, results[alone.name].control if alone is not None else None
+    gain, interval = None, None
+    if alone is not None and control is not None and student.auroc is not None:
+        ours, theirs = rundir.scores(), _rundir(hunt, results[alone.name]).scores()
+        gain, interval = evaluation.paired_difference(ours["labels"], ours["student"], theirs["control"])
+    return Chosen(
+        trial=best.name,
+        control=alone.name if alone is not None else None,
+        auroc=student.auroc,
+        control_auroc=control.auroc if control is not None else None,
+        kd_gain=gain,
+        kd_gain_ci95=interval,
+    )
+
+
+def _rundir(hunt: Hunt, result: Result) -> RunDir:
+    return RunDir.existing(hunt.searchdir.runs / result.recipe / result.digest)
