@@ -6,12 +6,16 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kdcompress.cli import options
 from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
+
+if TYPE_CHECKING:
+    from kdcompress.rundir import RunDir
 
 
 @click.command()
@@ -112,7 +116,8 @@ def _run(target: str, *, as_json: bool) -> None:
         raise InputError(f"{run.path}: its student.safetensors is missing")
     # Held while it is measured: another process beside this one would spoil the figures of both.
     with run.lock(), tempfile.TemporaryDirectory() as folder:
-        read(run)
+        _warn_of_damage(run)
+        read(run, exported=False)
         files = Path(folder)
         found = measured(files, student, side("teacher"), tell=lambda text: click.echo(f"{text} ...", err=True))
         run.write_deployment(found)
@@ -121,3 +126,11 @@ def _run(target: str, *, as_json: bool) -> None:
         click.echo(json.dumps(dataclasses.asdict(found), indent=1))
     else:
         show_deployment(found, run.path)
+
+
+def _warn_of_damage(run: RunDir) -> None:
+    """Say where earlier figures cannot be read: they are measured again, so that nobody has to delete them."""
+    try:
+        run.deployment()
+    except InputError as error:
+        click.echo(f"note: {error}; measured again", err=True)

@@ -20,8 +20,12 @@ from kdcompress.searchdir import SearchDir
 from kdcompress.suitedir import SuiteDir
 
 
-def read(rundir: RunDir) -> RunRecord:
+def read(rundir: RunDir, *, exported: bool = True) -> RunRecord:
     """Read a finished run.
+
+    Args:
+        rundir: where it is.
+        exported: whether what its exported files cost is read too.
 
     Raises:
         InputError: where a file is missing or damaged.
@@ -31,7 +35,7 @@ def read(rundir: RunDir) -> RunRecord:
         raise InputError(f"{rundir.path}: not a finished run: there is no result.json in it")
     try:
         files = rundir.history(), rundir.scores(), rundir.environment(), rundir.recipe(), rundir.samples()
-        return RunRecord(result, *files, rundir.deployment())
+        return RunRecord(result, *files, rundir.deployment() if exported else None)
     except (OSError, ValueError) as error:
         raise InputError(f"{rundir.path}: a file of the run is missing or damaged: {error}") from error
 

@@ -179,6 +179,9 @@ def test_files_of_a_run_are_timed_side_by_side_and_reported(run, tmp_path, capsy
         (own / "deployment.json").write_text(text)
         code, _, err = call(capsys, "report", own)
         assert (code, said in err) == (2, True), err
+    code, _, err = call(capsys, "profile", own)
+    assert (code, "not nan; measured again" in err) == (0, True), err
+    assert json.loads((own / "deployment.json").read_text())["schema"] == 1
 
 
 def test_profile_of_an_exported_file(run, capsys):
