@@ -15,6 +15,7 @@ from kdcompress.errors import InputError, unknown
 from kdcompress.plugins import Plugin
 
 if TYPE_CHECKING:
+    from kdcompress.exporting.inputs import Inputs
     from kdcompress.rundir import RunDir
 
 
@@ -32,6 +33,8 @@ def command(
 
     An exported file is timed on the CPU: latency on one thread, samples a second on one and on all. Of a run, student
     and teacher are exported, the student in eight bits too, and timed side by side; its report shows it from then on.
+    Without the run's data on this machine files are compared on made-up inputs, and there is none in eight bits;
+    figures that were measured with the data are not replaced by such ones.
     """
     from kdcompress.exporting import ENDINGS
 
@@ -116,7 +119,7 @@ def _run(target: str, *, as_json: bool) -> None:
         raise InputError(f"{run.path}: its student.safetensors is missing")
     # Held while it is measured: another process beside this one would spoil the figures of both.
     with run.lock(), tempfile.TemporaryDirectory() as folder:
-        _warn_of_damage(run)
+        _check_replaced(run, student.given)
         read(run, exported=False)
         files = Path(folder)
         found = measured(files, student, side("teacher"), tell=lambda text: click.echo(f"{text} ...", err=True))
@@ -128,9 +131,24 @@ def _run(target: str, *, as_json: bool) -> None:
         show_deployment(found, run.path)
 
 
-def _warn_of_damage(run: RunDir) -> None:
-    """Say where earlier figures cannot be read: they are measured again, so that nobody has to delete them."""
+def _check_replaced(run: RunDir, given: Inputs) -> None:
+    """Check the figures that new ones take the place of; damaged ones are told of and measured again.
+
+    Raises:
+        InputError: where they were measured with the run's data, and the new ones would not be.
+    """
+    from kdcompress.exporting.inputs import MADE_UP
+
     try:
-        run.deployment()
+        known = run.deployment()
     except InputError as error:
         click.echo(f"note: {error}; measured again", err=True)
+        return
+    if known is None or not given.source.endswith(MADE_UP):
+        return
+    source = known.student.agreement.source
+    if not source.endswith(MADE_UP):
+        raise InputError(
+            f"{run.path}: its deployment.json was measured on {source}, which are not on this machine (allowed: "
+            "profile where they are, or move deployment.json away to measure without them)"
+        )

@@ -18,6 +18,9 @@ from kdcompress.types import Detector
 FEWEST = 1000
 """Inputs of a comparison, at least."""
 
+MADE_UP = "made-up inputs"
+"""How the source of inputs ends that are of no data."""
+
 _NORMALS, _TESTED, _PERTURBED = 400, 800, 400
 
 
@@ -65,4 +68,4 @@ def made_up(detector: Detector, shape: tuple[int, ...], count: int = FEWEST) -> 
             # Each number has its own mean and spread, or all of a channel have one.
             own = shape if detector.scale.numel() == math.prod(shape) else (shape[0], *[1] * (len(shape) - 1))
             raw = raw * detector.scale.cpu().reshape(own) + detector.mean.cpu().reshape(own)
-    return Inputs(raw, torch.zeros(0, dtype=torch.int64), f"{count} made-up inputs")
+    return Inputs(raw, torch.zeros(0, dtype=torch.int64), f"{count} {MADE_UP}")

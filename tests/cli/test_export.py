@@ -157,6 +157,11 @@ def test_files_of_a_run_are_timed_side_by_side_and_reported(run, tmp_path, capsy
 
     loaded = bundle.load(own / "student.safetensors")
     bundle.save(own / "student.safetensors", dataclasses.replace(loaded.manifest, data={"name": "gone"}), loaded.pair)
+    code, out, err = call(capsys, "profile", own, "--json")
+    assert (code, out) == (2, "")
+    assert "measured on 60 test samples, 20 held-out normals and 920 perturbed ones of synthetic" in err
+    assert json.loads((own / "deployment.json").read_text()) == found
+    (own / "deployment.json").unlink()
     code, out, _ = call(capsys, "profile", own, "--json")
     said = json.loads(out)
     assert (code, said["teacher"], said["int8"]) == (0, None, None)
