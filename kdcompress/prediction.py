@@ -97,6 +97,12 @@ def load_other(target: Path, asked: Asked) -> Scoring:
     except ValueError as error:
         raise InputError(str(error)) from error
     shape = _agreed(target, asked.shape, kind(file, asked.output, preparation, ()).declared()[1:])
+    # Said here in the words of the options: the preparation's own messages are those of a recipe.
+    if scale == "imagenet" and not (len(shape) == 3 and shape[0] == 3):
+        raise InputError(
+            f"--scale imagenet: is for images of three channels, and {target} takes samples of shape {shape} "
+            f"(allowed: {', '.join(one for one in scales if one != scale)})"
+        )
     detector = kind(file, asked.output, preparation, shape).eval()
     # An output that is not there is told before any sample is read.
     try:

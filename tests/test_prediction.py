@@ -158,9 +158,9 @@ class Odd(torch.nn.Module):
         return {"score": flat if self.kind == "parts" else x.mean((1, 2, 3)), "single": x.mean()}
 
 
-def odd(folder, kind, ending):
+def odd(folder, kind, ending, channels=3):
     network, batch = Odd(kind).eval(), torch.export.Dim("n")
-    example = torch.zeros(2, 3, 6, 6, dtype=torch.uint8 if kind == "whole" else torch.float32)
+    example = torch.zeros(2, channels, 6, 6, dtype=torch.uint8 if kind == "whole" else torch.float32)
     path = folder / f"{kind}.{ending}"
     if ending == "pt2":
         torch.export.save(torch.export.export(network, (example,), dynamic_shapes=({0: batch},)), path)
@@ -191,6 +191,15 @@ def test_a_file_that_takes_whole_numbers_is_given_no_others(tmp_path, ending):
     assert load_other(path, Asked("score")).score(np.full((2, 3, 6, 6), 200, np.uint8)).tolist() == [200, 200]
     with pytest.raises(InputError, match=r"takes whole numbers: scale unit has none \(allowed: raw\)"):
         load_other(path, Asked("score", scale="unit"))
+
+
+@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+def test_a_scale_of_three_channels_is_refused_for_grey_in_the_words_of_the_option(tmp_path, ending):
+    path = odd(tmp_path, "plain", ending, channels=1)
+    said = r"^--scale imagenet: is for images of three channels.* \(1, 6, 6\) \(allowed: raw, unit, symmetric\)$"
+    with pytest.raises(InputError, match=said):
+        load_other(path, Asked("score", scale="imagenet"))
+    assert load_other(path, Asked("score", scale="unit")).score(np.full((2, 1, 6, 6), 255, np.uint8)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
