@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NUMBERS = 2**31
+"""That no sample has: one of float32 would take eight gigabytes."""
+
 
 def overrides(command: F) -> F:
     """Add ``--set KEY=VALUE``."""
@@ -103,12 +106,16 @@ def shape(text: str) -> tuple[int, ...]:
     """Return the shape that ``--input`` says.
 
     Raises:
-        InputError: where it says none.
+        InputError: where it says none, or that of a sample larger than any is.
     """
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--input {text}: expected positive whole numbers such as 1,28,28")
-    return tuple(int(part) for part in parts)
+    # By way of floats: of a text of thousands of digits Python makes no whole number.
+    sides = [float(part) if part.strip().isdecimal() else 0.0 for part in parts]
+    if min(sides) <= 0:
+        raise InputError(f"--input {text:.80}: expected positive whole numbers such as 1,28,28")
+    if math.prod(sides) >= _NUMBERS:
+        raise InputError(f"--input {text:.80}: a sample of too many numbers (allowed: fewer than {_NUMBERS:,})")
+    return tuple(int(side) for side in sides)
 
 
 def plugin(command: F) -> F:

@@ -53,6 +53,11 @@ def written(tmp_path, **sections):
         (["profile", "ede_gan"], "--input"),
         (["profile", "ede_gan", "--input", "1,x"], "positive whole numbers"),
         (["profile", "ede_gan", "--input", "1,²8,28"], "positive whole numbers"),
+        (
+            ["profile", "ede_gan", "--input", "3,1000000,1000000"],
+            "too many numbers (allowed: fewer than 2,147,483,648)",
+        ),
+        (["predict", "x.onnx", "x.png", "--score-output", "y", "--input", f"3,{10**20},3"], "too many numbers"),
         (["report", ".", "--format", ""], "allowed: csv, html, json, md, svg"),
         (["profile", "ede_gan", "--input", "1,4,4"], "1 x 8 x 8 to 4 x 256 x 256"),
         (["profile", "ede_gun", "--input", "1,8,8"], "did you mean 'ede_gan'?"),
@@ -69,6 +74,11 @@ def test_wrong_input_gets_one_message_and_code_two(capsys, tmp_path, monkeypatch
     assert code == 2
     assert said in err
     assert not list(tmp_path.glob("runs/*/*/result.json"))
+
+
+def test_a_side_of_thousands_of_digits_is_told_in_a_line(capsys):
+    code, err = call(capsys, "profile", "ede_gan", "--input", "9" * 5000)
+    assert (code, len(err) < 200, "too many numbers" in err) == (2, True, True)
 
 
 def test_problems_of_structure_and_of_options_are_named_together(capsys, tmp_path):
