@@ -34,6 +34,12 @@ from kdcompress.results import Result, to_json
 _HASH = hashlib.sha256().digest_size
 """Bytes at the head of a checkpoint's file: the hash of the rest."""
 
+_FILES = (
+    *("environment.json", "recipe.yaml", "history.jsonl", "scores.npz", "samples.npz"),
+    *("result.json", "deployment.json", "report.md", "report.html"),
+)
+"""What a run keeps beside its bundles and checkpoints."""
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, as `whole` does.
@@ -137,6 +143,18 @@ class RunDir:
         if not (path / "result.json").is_file():
             raise InputError(f"{path}: not a finished run: there is no result.json in it")
         return cls(path)
+
+    @classmethod
+    def holds(cls, folder: Path) -> bool:
+        """Say whether a folder is a run's, finished or not."""
+        return any((folder / name).is_file() for name in ("environment.json", "result.json"))
+
+    @classmethod
+    def owns(cls, file: Path) -> bool:
+        """Say whether a name is that of a file that a run keeps, there or not."""
+        if file.parent.name == "checkpoints":
+            return cls.holds(file.parent.parent)
+        return cls.holds(file.parent) and (file.name in _FILES or file.suffix == ".safetensors")
 
     @property
     def digest(self) -> str:

@@ -73,6 +73,12 @@ class SuiteDir:
         """Say whether a folder is a suite's."""
         return (folder / "suite.json").is_file()
 
+    @classmethod
+    def owns(cls, file: Path) -> bool:
+        """Say whether a name is that of a file that a suite keeps, there or not: its cells' have their names."""
+        kept = file.stem == "report" or file.suffix == ".json" or file.name.endswith(".history.jsonl")
+        return kept and cls.holds(file.parent)
+
     @property
     def runs(self) -> Path:
         """The folder of the cells' runs, teachers included; it may be deleted when a suite is done."""

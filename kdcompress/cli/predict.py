@@ -96,6 +96,7 @@ def command(
         )
     if out is not None:
         _apart(out, file, inputs)
+        _check_kept(out)
     names = tuple(one.strip() for one in (columns or "").split(",") if one.strip())
     if columns is not None and not names:
         raise InputError(f"--columns: no name in '{columns}' (allowed: names with commas between them, e.g. a,b,c)")
@@ -151,6 +152,18 @@ def _apart(out: Path, target: Path, inputs: tuple[str, ...]) -> None:
     for what, one in (("TARGET", target.stat()), *(("an INPUT", found) for found in read_from(inputs))):
         if stat.S_ISREG(there.st_mode) and os.path.samestat(there, one):
             raise InputError(f"--out: {out} is {what}, which would be lost (allowed: another file)")
+
+
+def _check_kept(out: Path) -> None:
+    """Refuse a name of which a run or a suite keeps a file, there or not yet."""
+    from kdcompress.rundir import RunDir
+    from kdcompress.suitedir import SuiteDir
+
+    # Of what the system refuses, or a link to itself, writing tells.
+    with contextlib.suppress(OSError, RuntimeError):
+        place = out.resolve()
+        if RunDir.owns(place) or SuiteDir.owns(place):
+            raise InputError(f"--out: {out} is kept by the run or the suite in that folder (allowed: another file)")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -34,11 +35,28 @@ def command(folders: tuple[Path, ...], formats: str, out: Path | None) -> None:
     if suites:
         if len(folders) > 1:
             raise InputError(f"{suites[0]}: a suite is reported by itself: give its folder alone")
+        _check_free(out or suites[0], suites[0])
         for path in write_suite(SuiteDir(suites[0]), wanted, out):
             click.echo(path)
         return
     # A run that two of the folders lead to is one run.
     runs = list({run.path.resolve(): run for folder in folders for run in find(folder)}.values())
-    target = out if out is not None else runs[0].path if len(runs) == 1 else Path()
+    alone = runs[0].path if len(runs) == 1 else None
+    target = out if out is not None else alone or Path()
+    _check_free(target, alone)
     for path in write(runs, wanted, target):
         click.echo(path)
+
+
+def _check_free(target: Path, own: Path | None) -> None:
+    """Refuse the folder of another run or suite, whose own report would be lost."""
+    from kdcompress.rundir import RunDir
+    from kdcompress.suitedir import SuiteDir
+
+    # Of what the system refuses, or a link to itself, writing tells.
+    with contextlib.suppress(OSError, RuntimeError):
+        another = own is None or target.resolve() != own.resolve()
+        if another and (RunDir.holds(target) or SuiteDir.holds(target)):
+            raise InputError(
+                f"--out: {target} is the folder of a run or a suite, whose own report would be lost (allowed: another)"
+            )

@@ -173,6 +173,22 @@ def test_plots_can_be_files_of_their_own(tiny, tmp_path, capsys):
         assert [child.tag.rpartition("}")[2] for child in root][:3] == ["title", "desc", "rect"]
 
 
+def test_a_report_does_not_take_the_place_of_anothers(tiny, tmp_path, capsys, monkeypatch):
+    own, suite = the_run(tiny).path, tmp_path / "suite"
+    suite.mkdir()
+    (suite / "suite.json").write_text("{}")
+    before = (own / "report.html").read_bytes()
+    for folder, out in ((tiny / "runs", own), (own, suite), (suite, own)):
+        code, shown, err = call(capsys, "report", folder, "--out", out)
+        assert (code, shown, f"--out: {out} is the folder of a run or a suite" in err) == (2, "", True)
+    monkeypatch.chdir(own)
+    assert call(capsys, "report", tiny / "runs")[0] == 2
+    assert (own / "report.html").read_bytes() == before
+    assert call(capsys, "report", own, "--out", ".", "--format", "md")[0] == 0
+    code, _, err = call(capsys, "report", own, "--out", "x" * 300)
+    assert (code, "File name too long" in err) == (2, True)
+
+
 def test_report_of_a_folder_compares_all_of_its_runs(tiny, tmp_path, capsys):
     code, out, _ = call(capsys, "report", tiny / "runs", "--out", tmp_path)
     assert code == 0

@@ -390,6 +390,25 @@ def test_predict_does_not_write_over_what_it_reads(run, images, capsys, tmp_path
     assert (tmp_path / name).read_bytes() == before
 
 
+def test_predict_does_not_write_over_what_a_run_or_a_suite_keeps(run, images, capsys, tmp_path):
+    own, suite = tmp_path / run.name, tmp_path / "suite"
+    shutil.copytree(run, own, ignore=shutil.ignore_patterns("*.onnx", "deep", "device"))
+    (tmp_path / "link").symlink_to(own)
+    suite.mkdir()
+    (suite / "suite.json").write_text("{}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.parent != images}
+    kept = [path for path in before if own in path.parents]
+    assert {path.name for path in kept} > {"result.json", "recipe.yaml", "report.md", "student.safetensors", ".lock"}
+    later = [own / "deployment.json", own / "checkpoints" / "student.checkpoint", tmp_path / "link" / "result.json"]
+    cells = [suite / name for name in ("suite.json", "digits_seed-0.json", "digits_seed-0.history.jsonl", "report.csv")]
+    for out in (*kept, *later, *cells):
+        code, shown, err = call(capsys, "predict", run / "student.onnx", images, "--out", out)
+        assert (code, shown, f"--out: {out} is kept by the run or the suite" in err) == (2, "", True), out
+    assert before == {one: one.read_bytes() for one in before}
+    for out in (own / "mine.csv", suite / "mine.jsonl", tmp_path / "result.json"):
+        assert call(capsys, "predict", run / "student.onnx", images, "--out", out)[0] == 0
+
+
 def test_predict_does_not_write_over_what_stdin_reads(run, capsys, tmp_path, monkeypatch):
     (tmp_path / "in.csv").write_text("1,2,3\n")
     with (tmp_path / "in.csv").open() as file:
