@@ -114,7 +114,7 @@ def read_environment(path: Path) -> dict[str, Any]:
         InputError: where it is damaged.
     """
     plain = read_json(path)
-    _check(_Environment, plain, f"{path.parent}: its {path.name} is damaged; start over with --fresh")
+    _check(_Environment, plain, f"{path.parent}: its {path.name} is damaged; distill --fresh starts over beside it")
     return plain
 
 

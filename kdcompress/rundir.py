@@ -174,10 +174,7 @@ class RunDir:
             folder.mkdir(parents=True, exist_ok=True)
             guard.acquire()
         except filelock.Timeout:
-            raise InputError(
-                f"{self.path}: another process is working on this run: wait for it "
-                "(distill --fresh starts over beside it)"
-            ) from None
+            raise InputError(f"{self.path}: another process is working on this run: wait until it is done") from None
         except OSError as error:
             raise InputError(f"{folder}: cannot write: {error.strerror or error}") from error
         try:

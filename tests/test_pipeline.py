@@ -404,7 +404,10 @@ def test_a_second_process_is_kept_out_until_the_first_is_done(tmp_path, done):
         with pytest.raises(Stop):
             run(tiny(), root)
     (path,) = root.glob("tiny/*/")
-    with rundirs.RunDir(path).lock(), pytest.raises(InputError, match=r"another process is working .*--fresh"):
+    with (
+        rundirs.RunDir(path).lock(),
+        pytest.raises(InputError, match=r"another process is working .*: wait until it is done$"),
+    ):
         run(tiny(), root)
     assert bits(run(tiny(), root)) == bits(done)
 
@@ -468,7 +471,7 @@ def test_a_damaged_environment_is_named(tmp_path, damage):
             run(tiny(), tmp_path)
     (environment,) = tmp_path.glob("tiny/*/environment.json")
     environment.write_text(json.dumps(damage))
-    with pytest.raises(InputError, match=r"environment\.json is damaged; .*--fresh"):
+    with pytest.raises(InputError, match=r"environment\.json is damaged; distill --fresh starts over"):
         run(tiny(), tmp_path)
     assert run(tiny(), tmp_path, fresh=True).result is not None
 

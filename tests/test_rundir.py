@@ -587,7 +587,9 @@ def test_the_plans_of_an_environment_are_the_engines():
 )
 def test_a_damaged_environment_is_named_with_its_place(run, change, said):
     run.write_environment({**ENVIRONMENT, **change})
-    with pytest.raises(InputError, match=rf"its environment\.json is damaged; start over with --fresh: {said}"):
+    with pytest.raises(
+        InputError, match=rf"its environment\.json is damaged; distill --fresh starts over beside it: {said}"
+    ):
         run.environment()
 
 
