@@ -58,6 +58,7 @@ def command(
     from kdcompress.architectures import ARCHITECTURES
     from kdcompress.cli.summary import show_profile
     from kdcompress.engine.plan import device_for
+    from kdcompress.exporting.metadata import input_of
     from kdcompress.profiling.profile import counters_json, profile
 
     place = device_for(device)
@@ -73,7 +74,8 @@ def command(
             raise InputError(f"--input {shape}: {target} takes {','.join(map(str, input_shape))}")
     else:
         raise InputError(unknown("architecture or file", target, ARCHITECTURES))
-    cost = profile(detector, torch.zeros(1, *input_shape, dtype=torch.uint8), device=place)
+    raw = torch.zeros(1, *input_shape, dtype=getattr(torch, input_of(input_shape).dtype))
+    cost = profile(detector, raw, device=place)
     if as_json:
         plain = {**dataclasses.asdict(cost), "counters": counters_json(cost), "input_shape": input_shape}
         click.echo(json.dumps(plain, indent=1))

@@ -4,10 +4,13 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+import torch
 import yaml
 
 from kdcompress.__main__ import main
+from kdcompress.bundle import build
 from kdcompress.library import find
+from kdcompress.profiling.profile import profile
 from kdcompress.rundir import RunDir
 from kdcompress.strategies.pairs import table
 from tests.recipes import TINY
@@ -134,6 +137,13 @@ def test_profile_of_an_architecture_and_of_a_bundle(tiny, capsys):
     code, out, _ = call(capsys, "profile", the_run(tiny).bundle("student"), "--json")
     assert json.loads(out)["macs"] == the_run(tiny).result().student.macs
     assert "FLOPs" in call(capsys, "profile", the_run(tiny).bundle("student"))[1]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mlp_ae", (7,)), ("conv1d_ae", (2, 32))])
+def test_profile_counts_the_memory_of_rows_and_series_as_floats(capsys, name, shape):
+    code, out, _ = call(capsys, "profile", name, "--input", ",".join(map(str, shape)), "--json")
+    cost = profile(build(name, {}, shape, seed=0).detector, torch.zeros(1, *shape))
+    assert (code, json.loads(out)["peak_memory_bytes"]) == (0, cost.peak_memory_bytes)
 
 
 def test_evaluate_gives_the_figures_of_the_run(tiny, capsys):
