@@ -76,7 +76,7 @@ class SuiteDir:
     @classmethod
     def owns(cls, file: Path) -> bool:
         """Say whether a name is that of a file that a suite keeps, there or not: its cells' have their names."""
-        kept = file.stem == "report" or file.suffix == ".json" or file.name.endswith(".history.jsonl")
+        kept = file.stem == "report" or file.suffix in {".json", ".yaml"} or file.name.endswith(".history.jsonl")
         return kept and cls.holds(file.parent)
 
     @property

@@ -20,7 +20,9 @@ from kdcompress.errors import InputError
 from kdcompress.signature import Later
 from kdcompress.types import Detector, Outputs, Pair
 
-Transforms: TypeAlias = Literal["rotations", "shifts", "rotations_shifts"]
+Transforms: TypeAlias = Literal[
+    "rotations", "shifts", "rotations_shifts", "flips", "rotations_flips", "rotations_shifts_flips"
+]
 Score: TypeAlias = Literal["likelihood", "combined", "standardised", "dirichlet"]
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions of a shift by a quarter of the side: none, right, left, down, up."""
@@ -179,8 +181,10 @@ class TransformNet(Detector):
         features: Tensor = self.network[:-1](passes.flatten(0, 1)).unflatten(0, (-1, count))
         return features
 
-    def _transformed(self, x: Tensor, turns: int, shift: tuple[int, int]) -> Tensor:
+    def _transformed(self, x: Tensor, mirrored: bool, turns: int, shift: tuple[int, int]) -> Tensor:
         side = self.size[0]
+        if mirrored:
+            x = x.flip(3)
         quarter = side // 4
         if shift != (0, 0):
             down, right = (quarter * (1 - step) for step in shift)
@@ -202,11 +206,12 @@ class TransformNet(Detector):
         return x
 
 
-def _applied(transforms: Transforms) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Return quarter turns and direction of shift of each transformation."""
-    turns = range(4) if transforms != "shifts" else range(1)
-    shifts = _SHIFTS if transforms != "rotations" else _SHIFTS[:1]
-    return tuple(itertools.product(turns, shifts))
+def _applied(transforms: Transforms) -> tuple[tuple[bool, int, tuple[int, int]], ...]:
+    """Return of each transformation whether it mirrors, its quarter turns and its direction of shift."""
+    mirrors = (False, True) if "flips" in transforms else (False,)
+    turns = range(4) if "rotations" in transforms else range(1)
+    shifts = _SHIFTS if "shifts" in transforms else _SHIFTS[:1]
+    return tuple(itertools.product(mirrors, turns, shifts))
 
 
 @ARCHITECTURES.register("transform_net")
@@ -221,7 +226,7 @@ def transform_net(
     flip: bool = False,
     size: Annotated[int, Field(ge=8, le=256)] | None = None,
     score: Annotated[Score, Later()] = "likelihood",
-    passes: Annotated[int, Field(ge=1, le=20), Later()] | None = None,
+    passes: Annotated[int, Field(ge=1, le=40), Later()] | None = None,
 ) -> Pair:
     """Residual network that tells how an image was transformed; the score is how badly it does.
 
@@ -235,7 +240,8 @@ def transform_net(
         width: factor on every inner channel.
         base: channels of the first level at width 1; they double from level to level up to eight times.
         depth: number of residual blocks, each halving the map.
-        transforms: quarter turns (4), shifts by a quarter of the side (5, with none), or both (20).
+        transforms: quarter turns (4), shifts by a quarter of the side (5, with none), mirroring (2, with none), or
+            several of them (8, 20, 40).
         jitter: in training, images are shifted at random by up to so many pixels first.
         flip: in training, images are mirrored at random first.
         size: side to which images are resized first; unset, they stay as they are.
@@ -262,6 +268,8 @@ def transform_net(
         raise InputError(
             f"transform_net: jitter {jitter} is too much for images of side {side} (allowed: 0 to {side - 1})"
         )
+    if flip and "flips" in transforms:
+        raise InputError("transform_net: flip mirrors at random what is to be told apart (allowed with flips: false)")
     count = len(_applied(transforms))
     if passes is not None and passes > count:
         raise InputError(f"transform_net: passes {passes} of {count} transformations (allowed: 1 to {count})")

@@ -30,7 +30,10 @@ def expected_macs(shape, base, depth, width, passes):
     return passes * (total + channels[-1] * passes)
 
 
-@pytest.mark.parametrize(("transforms", "passes"), [("rotations", 4), ("shifts", 5), ("rotations_shifts", 20)])
+@pytest.mark.parametrize(
+    ("transforms", "passes"),
+    [("rotations", 4), ("shifts", 5), ("rotations_shifts", 20), ("rotations_shifts_flips", 40)],
+)
 @pytest.mark.parametrize(
     ("shape", "depth", "width"), [((3, 32, 32), 3, 1.0), ((1, 28, 28), 2, 0.2), ((2, 9, 9), 3, 0.1)]
 )
@@ -70,6 +73,22 @@ def test_the_network_sees_every_transformation_once():
     assert torch.equal(up[..., :-2, :], x[..., 2:, :])
     assert torch.equal(shown[:, 6], torch.rot90(right, 1, (2, 3)))
     assert len({tuple(one.flatten().tolist()) for one in shown[0]}) == 20
+
+
+def test_mirrored_images_are_told_apart_too():
+    detector = BUILD((1, 8, 8), base=2, depth=1, transforms="rotations_flips").detector.eval()
+    x = torch.rand(3, 1, 8, 8)
+    shown = seen_by(detector, x)
+    assert torch.equal(shown[:, 4], x.flip(3))
+    assert torch.equal(shown[:, 5], torch.rot90(x.flip(3), 1, (2, 3)))
+    # The eight symmetries of a square.
+    assert len({tuple(one.flatten().tolist()) for one in shown[0]}) == 8
+    assert seen_by(BUILD((1, 8, 8), base=2, depth=1, transforms="flips").detector.eval(), x).shape[1] == 2
+
+
+def test_what_is_told_apart_is_not_mirrored_at_random():
+    with pytest.raises(InputError, match="flip mirrors at random what is to be told apart"):
+        BUILD((1, 8, 8), transforms="rotations_flips", flip=True)
 
 
 def test_images_vary_in_training_only():
