@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,9 +168,20 @@ def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
 def _short(value: object) -> str:
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         text = " + ".join(value) or "none"
+    elif isinstance(value, dict):
+        text = " ".join(_words(value))
     else:
         text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _words(section: Mapping[str, Any]) -> Iterator[str]:
+    """Return a section of a recipe in words: names as they are, other values after their keys."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _words(value)
+        else:
+            yield str(value) if key == "name" else f"{key} {_short(value)}"
 
 
 def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> dict[str, Any]:

@@ -203,3 +203,15 @@ def test_a_list_of_names_is_written_as_one_reads_it():
         "plain, queries noise",
         "plain, queries noise + mixes",
     ]
+
+
+def test_a_section_is_written_in_words():
+    taught = [{"architecture": {"name": "forest"}, "strategy": {"name": "fitted", "at": [1, 2]}}, {"bundle": None}]
+    cells = [
+        {"name": f"a_{at}", "values": {"teacher": one, "seed": 0}, "digest": "0" * 12} for at, one in enumerate(taught)
+    ]
+    found = groups(
+        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
+        dict.fromkeys(("a_0", "a_1"), CELLS["plain_0_0"]),
+    )
+    assert [one.label for one in found] == ["plain, teacher forest fitted at [1, 2]", "plain, teacher bundle null"]
