@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kdcompress.api import benchmark as benchmark
     from kdcompress.api import distill as distill
     from kdcompress.api import load as load
+    from kdcompress.api import search as search
     from kdcompress.architectures import ARCHITECTURES as ARCHITECTURES
     from kdcompress.architectures.modules import MODULES as MODULES
     from kdcompress.data import DATASETS as DATASETS
@@ -47,6 +48,7 @@ _PUBLIC = {
     "benchmark": "api",
     "distill": "api",
     "load": "api",
+    "search": "api",
     "ARCHITECTURES": "architectures",
     "MODULES": "architectures.modules",
     "DATASETS": "data",

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from kdcompress import bundle, library, lineage, recipe, suite
+from kdcompress import bundle, library, lineage, recipe, space, suite
 from kdcompress import plugins as plug_ins
 from kdcompress.contents import read_json
 from kdcompress.data.samples import Samples, samples
@@ -22,6 +22,7 @@ from kdcompress.exporting.exported import is_exported
 from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.scale import benchmark as scale
+from kdcompress.scale import search as hunting
 from kdcompress.types import Detector
 from kdcompress.wrapping import Teacher
 
@@ -103,7 +104,7 @@ def benchmark(
     Raises:
         InputError: for wrong input in any cell, before anything is trained.
     """
-    _importable_main()
+    _importable_main("kd.benchmark")
     plug_ins.load_installed()
     given = [plug_ins.load(one) for one in _listed(plugins)]
     root = _path(out, "out")
@@ -124,6 +125,61 @@ def benchmark(
         for _ in happenings:
             pass
     return read_json(work.suitedir.path / "summary.json")
+
+
+def search(
+    source: str | Path | Mapping[str, Any],
+    *,
+    max_macs: int | None = None,
+    max_params: int | None = None,
+    max_latency_ms: float | None = None,
+    trials: int = 20,
+    out: str | Path = "runs",
+    jobs: int = 1,
+    device: str | torch.device = "auto",
+    plugins: str | Path | Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Search for a student's settings within a budget, without a label, and return what was found.
+
+    That is ``search.json``: ``["chosen"]`` names the best trial, its AUROC and its gain; ``["trials"]`` are all of them.
+    Trials that are done are not repeated. The processes import the script that calls this, as those of `benchmark` do.
+
+    Args:
+        source: path or name of a recipe, or its content; its ``search`` says what is varied.
+        max_macs: multiply-accumulates of the student, at most.
+        max_params: parameters of the student, at most.
+        max_latency_ms: time of one score on this machine, at most.
+        trials: settings to try, in all.
+        out: folder of all searches.
+        jobs: trials at a time.
+        device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
+        plugins: files with parts of your own.
+
+    Raises:
+        InputError: for wrong input, before anything is trained.
+    """
+    _importable_main("kd.search")
+    plug_ins.load_installed()
+    given = [plug_ins.load(one) for one in _listed(plugins)]
+    root = _path(out, "out")
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(f"recipe: expected a path, a name or a mapping, not {source!r:.80}")
+    for name, value, most in (("trials", trials, hunting.MOST_TRIALS), ("jobs", jobs, scale.MOST_JOBS)):
+        if type(value) is not int or not 1 <= value <= most:
+            raise InputError(f"{name}: expected a whole number from 1 to {most:,}, not {value!r:.80}")
+    budget = space.Budget(max_macs, max_params, max_latency_ms)
+    for key, limit in budget.said.items():
+        if not isinstance(limit, int | float) or not 0 < limit < float("inf"):
+            raise InputError(f"max_{key}: expected a number above 0 or None, not {limit!r:.80}")
+    if isinstance(source, Mapping):
+        parsed = space.parse({"name": "run", **source}, "recipe", given)
+    else:
+        parsed = space.load(str(source), (), given)
+    hunt = hunting.prepare(parsed, budget, root, trials=trials, device=str(device), jobs=jobs)
+    with closing(hunting.run(hunt, plugin_files=[one.path for one in given])) as happenings:
+        for _ in happenings:
+            pass
+    return read_json(hunt.searchdir.path / "search.json")
 
 
 def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -> Detector:
@@ -151,17 +207,15 @@ def _warn(arm: str, event: Event) -> None:
         warnings.warn(text, stacklevel=2)
 
 
-def _importable_main() -> None:
+def _importable_main(caller: str) -> None:
     """Refuse to start processes that cannot import the script which starts them, or would start some themselves."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise InputError(
-            'kd.benchmark starts processes that import this script: call it below `if __name__ == "__main__":`'
+            f'{caller} starts processes that import this script: call it below `if __name__ == "__main__":`'
         )
     if file is not None and not Path(file).exists():
-        raise InputError(
-            f"kd.benchmark starts processes that import this script, and {file} is no file: write it to one"
-        )
+        raise InputError(f"{caller} starts processes that import this script, and {file} is no file: write it to one")
 
 
 def _path(given: object, what: str) -> Path:

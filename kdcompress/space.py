@@ -132,20 +132,28 @@ def is_search(plain: Mapping[str, Any]) -> bool:
 
 
 def load(name: str, overrides: Sequence[str] = (), given: Sequence[plugins.Plugin] = ()) -> Space:
-    """Read a recipe and what its ``search`` says may be changed; without one, there are no axes.
+    """Read a recipe by path or name, with ``KEY=VALUE`` overrides, and what it says may be changed.
 
     Raises:
         RecipeError: with every problem found.
     """
     path = library.find(name)
-    where = str(path)
     plain: Any = {"name": path.stem, **library.read(path)}
     for override in overrides:
         plain = document.overridden(plain, override)
-    section = plain.pop("search", None)
-    axes = _axes(section, where) if section is not None else {}
-    name = recipes.parse(plain, where).name
-    return Space(f"{name[:90]}-search", plain, axes, {}, where, tuple(given))
+    return parse(plain, str(path), given)
+
+
+def parse(plain: Mapping[str, Any], where: str = "recipe", given: Sequence[plugins.Plugin] = ()) -> Space:
+    """Turn plain data into a recipe and what its ``search`` says may be changed; without one, there are no axes.
+
+    Raises:
+        RecipeError: with every problem found.
+    """
+    written = {key: value for key, value in plain.items() if key != "search"}
+    axes = _axes(plain["search"], where) if "search" in plain else {}
+    name = recipes.parse(written, where).name
+    return Space(f"{name[:90]}-search", written, axes, {}, where, tuple(given))
 
 
 def _flat(section: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -56,6 +56,31 @@ def test_what_is_no_suite_is_refused(tmp_path):
         kd.benchmark(TINY, out=tmp_path)
 
 
+def test_a_search_gives_what_it_found_and_goes_on(tmp_path):
+    recipe = {**ALONE, "name": "mine", "search": {"student.latent": [4, 6]}}
+    found = kd.search(recipe, max_params=3000, trials=1, out=tmp_path)
+    assert found == json.loads((tmp_path / "mine-search" / "search.json").read_text())
+    assert found["rule"] == "separation"
+    assert found["chosen"]["trial"] == "trial-001"
+    assert found["chosen"]["auroc"] > 0
+    assert kd.search(recipe, max_params=3000, trials=1, out=tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"trials": 0}, "trials: expected a whole number from 1 to 10,000, not 0"),
+        ({"jobs": True}, "jobs: expected a whole number"),
+        ({"max_macs": -5}, "max_macs: expected a number above 0 or None, not -5"),
+        ({"max_latency_ms": float("nan")}, "max_latency_ms: expected a number above 0"),
+        ({"source": 3}, "recipe: expected a path, a name or a mapping, not 3"),
+    ],
+)
+def test_a_search_refuses_what_is_none(tmp_path, wrong, said):
+    with pytest.raises(InputError, match=said):
+        kd.search(**{"source": ALONE, "out": tmp_path, **wrong})
+
+
 @pytest.mark.parametrize("jobs", [0, -2, 1.5, "2", True, 1025])
 def test_a_number_of_jobs_that_is_none_is_refused(jobs, tmp_path):
     suite = {**TINY, "grid": {"seed": [0]}}
