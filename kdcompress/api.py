@@ -141,7 +141,7 @@ def search(
 ) -> dict[str, Any]:
     """Search for a student's settings within a budget, without a label, and return what was found.
 
-    That is ``search.json``: ``["chosen"]`` names the best trial, its AUROC and its gain; ``["trials"]`` are all of them.
+    That is ``search.json``: ``["chosen"]`` names the best trial, its AUROC and its gain; ``["trials"]`` are all.
     Trials that are done are not repeated. The processes import the script that calls this, as those of `benchmark` do.
 
     Args:
