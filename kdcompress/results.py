@@ -182,8 +182,8 @@ class Fidelity:
 class Selection:
     """What a search chooses by, without a label: the rule, and what the student and its control are worth by it.
 
-    ``agreement`` is the rank correlation with the teacher's scores, ``separation`` the AUROC of held-out normals
-    against samples made of them; None where all scores of a network are the same.
+    ``agreement`` is the rank correlation with the teacher's scores of samples made of held-out normals, ``separation``
+    the AUROC of held-out normals against such samples; None where all scores of a network are the same.
     """
 
     rule: str

@@ -20,11 +20,11 @@ from kdcompress.results import Arm, Result
 from kdcompress.searchdir import Found, Trial
 
 RULES = {
-    "agreement": "agreement with the teacher (rank correlation of the scores)",
+    "agreement": "agreement with the teacher (rank correlation of the scores of changed normals)",
     "separation": "separation (AUROC of normals against changed ones)",
 }
 SCOPE = (
-    "Chosen by held-out normals and as many samples made of them by noise, mixes and shuffles: no label was read, and "
+    "Chosen by held-out normals and samples made of them by noise, mixes and shuffles: no label was read, and "
     "nothing of the test set. The student and the network trained alone are chosen among the same trials by the "
     "same rule. AUROC of a chosen trial is not biased by the choice; that of the best trial by AUROC would be."
 )

@@ -16,20 +16,23 @@ from kdcompress.seeding import derive
 from kdcompress.types import Detector
 
 AGREEMENT, SEPARATION = "agreement", "separation"
-"""With the teacher's ranks, and of normals from changed ones; the second where there is no teacher."""
+"""With the teacher's ranks of changed normals, and of these from normals; the second where there is no teacher."""
 
 _KINDS = ("noise", "mixes", "shuffles")
+_CHANGED = 2000
+"""How many changed normals there are at least: of fewer, the ranks say too little."""
 
 
 def judged(run: Run) -> Result:
     """Return a run's result with what a search chooses by: its student's value, and its control's, by the same rule.
 
-    Held-out normals, and as many samples that are made of them (`kdcompress.queries`), are scored by both and the
-    teacher. No label is read, and nothing of the test set.
+    Samples that are made of held-out normals (`kdcompress.queries`) are scored by both and the teacher, and the normals
+    themselves where there is none: how a student ranks normals among each other says nothing of what it detects. No
+    label is read, and nothing of the test set.
     """
     data = pipeline.load_data(recipes.parse(document.parse(run.rundir.recipe(), "recipe.yaml")).data)
     held = data.validation
-    asked = queries.made(_KINDS, held, len(held), derive(run.result.seed, "selection"))
+    asked = queries.made(_KINDS, held, max(_CHANGED, len(held)), derive(run.result.seed, "selection"))
     found: dict[str, Detector] = {
         name: bundle.load(run.rundir.bundle(name)).detector
         for name in ("teacher", "student", "control")
@@ -43,13 +46,13 @@ def judged(run: Run) -> Result:
 
 def _value(detector: Detector, teacher: Detector | None, held: Tensor, asked: Tensor) -> float | None:
     """Return what a detector is worth by the rule; None where all of its scores are the same."""
-    both = torch.cat([held, asked])
-    scores = evaluation.score(detector, both)
+    seen = asked if teacher is not None else torch.cat([held, asked])
+    scores = evaluation.score(detector, seen)
     try:
         evaluation.check_scores(scores, "student")
     except ScoreError:
         return None
     if teacher is not None:
-        return evaluation.fidelity(evaluation.score(teacher, both), scores, 0.0, 0.0).spearman
+        return evaluation.fidelity(evaluation.score(teacher, seen), scores, 0.0, 0.0).spearman
     labels = torch.cat([torch.zeros(len(held)), torch.ones(len(asked))]).numpy()
     return evaluation.auroc(labels, scores)
