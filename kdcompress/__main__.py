@@ -12,7 +12,7 @@ import click
 
 from kdcompress.errors import KdcompressError
 
-_RESUMED = ("distill", "benchmark")
+_RESUMED = ("distill", "benchmark", "search")
 """Commands that keep what they have done so far."""
 
 

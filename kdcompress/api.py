@@ -169,8 +169,10 @@ def search(
             raise InputError(f"{name}: expected a whole number from 1 to {most:,}, not {value!r:.80}")
     budget = space.Budget(max_macs, max_params, max_latency_ms)
     for key, limit in budget.said.items():
-        if not isinstance(limit, int | float) or not 0 < limit < float("inf"):
-            raise InputError(f"max_{key}: expected a number above 0 or None, not {limit!r:.80}")
+        known = type(limit) in (int, float) and 0 < limit < float("inf")
+        if not known or (key != "latency_ms" and type(limit) is not int):
+            kind = "number" if key == "latency_ms" else "whole number"
+            raise InputError(f"max_{key}: expected a {kind} above 0 or None, not {limit!r:.80}")
     if isinstance(source, Mapping):
         parsed = space.parse({"name": "run", **source}, "recipe", given)
     else:

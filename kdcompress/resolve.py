@@ -233,7 +233,8 @@ class _Problems:
 def _inherited(name: str, build: Callable[..., Any], teacher: Ref | None) -> dict[str, Any]:
     """Return the options that a student has from its teacher where it does not set its own."""
     if teacher is not None and teacher.name == name:
-        return {key: value for key, value in teacher.options.items() if key not in SIZES}
+        # Its weights are not the student's, nor the control's: both begin at random.
+        return {key: value for key, value in teacher.options.items() if key not in (*SIZES, "checkpoint")}
     if teacher is None or _MADE_OF.get(name) != teacher.name:
         return {}
     known = inspect.signature(build).parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -13,7 +13,7 @@ from kdcompress.rundir import write_atomic
 from kdcompress.signature import problems
 from kdcompress.suitedir import SuiteDir
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 State = Literal["waiting", "done", "failed", "refused"]
 """A trial that is refused costs more than the budget, or cannot be: it was not trained."""
@@ -30,7 +30,7 @@ class Trial(_Part):
     networks are worth by the search's rule, None where that is not known.
     """
 
-    name: str
+    name: Annotated[str, pydantic.Field(pattern=r"^trial-\d+$")]
     values: dict[str, Any]
     digest: str = ""
     state: State = "waiting"
@@ -57,7 +57,7 @@ class Chosen(_Part):
 class Found(_Part):
     """What a search knows: what it varies, within which budget, and its trials in the order of asking."""
 
-    schema_: int = pydantic.Field(SCHEMA, alias="schema")
+    schema_: Literal[1] = pydantic.Field(SCHEMA, alias="schema")
     fingerprint: str
     budget: dict[str, float]
     axes: dict[str, Any]

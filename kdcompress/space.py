@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from kdcompress import document, library, plugins, signature
 from kdcompress import recipe as recipes
-from kdcompress.errors import RecipeError
+from kdcompress.errors import RecipeError, near
 from kdcompress.recipe import SIZES, Recipe
 from kdcompress.suite import Value
 
 _DIGITS = 3
 """Digits that a sampled number keeps: what is between two of them makes no difference that a run could tell."""
-SECTIONS = ("student", "strategy", "teacher")
-"""Sections of a recipe that a search may change; data, seed and evaluation are what trials are compared on."""
+SECTIONS = ("student", "strategy")
+"""Sections of a recipe that a search may change; data, seed and teacher are what trials are compared by."""
 
 Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 
@@ -168,15 +168,19 @@ def _flat(section: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, An
 def _axes(section: object, where: str) -> dict[str, Axis]:
     if not isinstance(section, dict) or not section:
         raise RecipeError(where, ["search: expected keys with their values, e.g. student.latent: [8, 16]"])
-    section = dict(_flat(section))
-    problems = []
+    pairs = list(_flat(section))
+    section = dict(pairs)
+    problems = [f"search.{key}: stands there twice" for key in section if [one for one, _ in pairs].count(key) > 1]
     for key, value in section.items():
         if str(key).partition(".")[0] not in SECTIONS or "." not in str(key):
+            guess = near(str(key).partition(".")[0], SECTIONS)
             problems.append(
-                f"search.{key}: is not varied (allowed: keys of {', '.join(SECTIONS)}, e.g. student.latent)"
+                f"search.{key}: is not varied{guess} (allowed: keys of {', '.join(SECTIONS)}, e.g. student.latent)"
             )
         elif not isinstance(value, dict | list):
             problems.append(f"search.{key}: expected a list, or {{from: 1, to: 10, scale: log}}, not {value!r:.80}")
+        elif isinstance(value, list) and any(one in value[:place] for place, one in enumerate(value)):
+            problems.append(f"search.{key}: a value stands there twice")
     sizes = [key for key in section if key in {f"student.{size}" for size in SIZES}]
     problems += [f"search: give only one of {', '.join(sizes)}"] if len(sizes) > 1 else []
     axes: dict[str, Axis] = {}

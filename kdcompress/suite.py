@@ -123,6 +123,8 @@ def parse(plain: Mapping[str, Any], where: str = "suite", given: Sequence[plugin
     Raises:
         InputError: with every problem found.
     """
+    if "search" in plain:
+        raise RecipeError(where, ["search: this is a search over settings; use `kdcompress search` for it"])
     if not is_suite(plain):
         raise RecipeError(where, ["grid: missing: this is one run; use `kdcompress distill` for it"])
     keys = list(Heading.model_fields)

@@ -71,7 +71,9 @@ def test_a_search_gives_what_it_found_and_goes_on(tmp_path):
     [
         ({"trials": 0}, "trials: expected a whole number from 1 to 10,000, not 0"),
         ({"jobs": True}, "jobs: expected a whole number"),
-        ({"max_macs": -5}, "max_macs: expected a number above 0 or None, not -5"),
+        ({"max_macs": -5}, "max_macs: expected a whole number above 0 or None, not -5"),
+        ({"max_params": 0.5}, "max_params: expected a whole number"),
+        ({"max_macs": True}, "max_macs: expected a whole number"),
         ({"max_latency_ms": float("nan")}, "max_latency_ms: expected a number above 0"),
         ({"source": 3}, "recipe: expected a path, a name or a mapping, not 3"),
     ],

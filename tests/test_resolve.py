@@ -42,6 +42,15 @@ def test_a_student_has_its_teachers_options_but_not_its_width():
     assert student.width == 1.0
 
 
+def test_a_student_does_not_have_its_teachers_weights(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"weights")
+    own = {"name": "module", "of": "net", "score": {"reconstruction": "output"}, "checkpoint": str(tmp_path / "net.pt")}
+    resolved = resolve(recipe(teacher={"architecture": own}, student={"name": "module", "of": "net"}), "r")
+    assert resolved.teacher.architecture.options["checkpoint"] is not None
+    assert resolved.student.options["score"] == {"reconstruction": "output"}
+    assert resolved.student.options["checkpoint"] is None
+
+
 @pytest.mark.parametrize("size", [{"width": 0.5}, {"macs_ratio": 10.0}, {"macs": 10_000}, {"params": 1000}])
 def test_a_student_keeps_the_one_size_it_was_given(size):
     student = resolve(recipe(teacher=GAN, student={"name": "ede_gan", **size}), "r").student

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdcompress.reporting import numbers
-from kdcompress.reporting.search import correlation, headline, settings
+from kdcompress.reporting.search import correlation, gain, headline, settings
 from kdcompress.searchdir import Found, SearchDir
 
 _SHOWN = 10
@@ -18,10 +18,15 @@ def show(searchdir: SearchDir, found: Found) -> None:
     console = Console(highlight=False)
     results = searchdir.results(searchdir.manifest()) if SearchDir.holds(searchdir.path) else {}
     console.print(f"\n[bold]{headline(found, results)}[/bold]", soft_wrap=True)
+    if said := gain(found, results):
+        console.print(said, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"the best by {found.rule}", title_justify="left")
     for name in ("", "settings", found.rule, "alone", "MACs", "AUROC %"):
         table.add_column(name, justify="left" if name in {"", "settings"} else "right", no_wrap=name != "settings")
-    best = sorted((one for one in found.trials if one.student is not None), key=lambda one: -(one.student or 0))
+    best = sorted(
+        (one for one in found.trials if one.student is not None and one.name in results),
+        key=lambda one: -(one.student or 0),
+    )
     for one in best[:_SHOWN]:
         student = results[one.name].student
         table.add_row(
@@ -33,5 +38,6 @@ def show(searchdir: SearchDir, found: Found) -> None:
             numbers.percent(student.auroc).removesuffix(" %"),
         )
     console.print(table)
-    console.print(f"recipe       {searchdir.path / 'chosen.yaml'}", soft_wrap=True)
-    console.print(f"report       {searchdir.path / 'report.html'}", soft_wrap=True)
+    for what, file in (("recipe", "chosen.yaml"), ("report", "report.html")):
+        if (searchdir.path / file).exists():
+            console.print(f"{what:<12} {searchdir.path / file}", soft_wrap=True)

@@ -144,8 +144,12 @@ def _read(given: Given, labels: Given, where: str, of_labels: str) -> tuple[Tens
 
 
 def _items(given: Given) -> Iterator[Any]:
-    """Yield what an iterable or a map-style data set has: the latter need not stop by itself."""
-    return (given[index] for index in range(len(given))) if hasattr(given, "__getitem__") else iter(given)
+    """Yield what an iterable or a map-style data set has: the latter need not stop by itself.
+
+    torch's iterable data sets have `__getitem__` too, from the class above, and no length.
+    """
+    counted = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    return (given[index] for index in range(len(given))) if counted else iter(given)
 
 
 def _array(given: Given) -> np.ndarray:

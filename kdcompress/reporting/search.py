@@ -16,7 +16,8 @@ from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
 from kdcompress.reporting.provenance import Table
-from kdcompress.results import Arm, Result
+from kdcompress.reporting.verdict import LEADS
+from kdcompress.results import UNCLEAR, Arm, Result, verdict
 from kdcompress.searchdir import Found, Trial
 
 RULES = {
@@ -24,9 +25,10 @@ RULES = {
     "separation": "separation (AUROC of normals against changed ones)",
 }
 SCOPE = (
-    "Chosen by held-out normals and samples made of them by noise, mixes and shuffles: no label was read, and "
-    "nothing of the test set. The student and the network trained alone are chosen among the same trials by the "
-    "same rule. AUROC of a chosen trial is not biased by the choice; that of the best trial by AUROC would be."
+    "Chosen by samples made of held-out normals by noise, mixes and shuffles: no label was read, and nothing of the "
+    "test set. The student and the network trained alone are chosen among the same trials by the same rule, for which "
+    "the teacher is asked where there is one. AUROC of a chosen trial is not biased by the choice; that of the best "
+    "trial by AUROC would be."
 )
 _JOINED = "\u2011"
 """A hyphen at which no line is broken."""
@@ -46,19 +48,23 @@ def headline(found: Found, results: Mapping[str, Result]) -> str:
     if chosen is None or chosen.trial not in results:
         return f"{tried} trials done{beside}: nothing to choose"
     student = results[chosen.trial].student
-    worth = f"{found.rule} {_worth(found, chosen.trial)}"
-    said = f"{chosen.trial} of {tried} trials{beside}: {numbers.macs(student.macs)}, {worth}"
-    if chosen.auroc is None:
-        return said
-    said = f"{said}, AUROC {numbers.percent(chosen.auroc)}"
-    if chosen.kd_gain is None:
-        return said
+    auroc = f" and an AUROC of {numbers.percent(chosen.auroc)}" if chosen.auroc is not None else ""
+    return f"{chosen.trial}, chosen of {tried}{beside}, has {numbers.macs(student.macs)}{auroc}"
+
+
+def gain(found: Found, results: Mapping[str, Result]) -> str:
+    """Say what distillation gave: the chosen student against the chosen network that was trained alone."""
+    chosen = found.chosen
+    if chosen is None or chosen.kd_gain is None or chosen.control is None or chosen.control not in results:
+        return ""
+    alone = results[chosen.control].control
+    lead = LEADS[verdict(chosen.kd_gain_ci95) or UNCLEAR]
     bounds = numbers.signed_interval(chosen.kd_gain_ci95)
-    return f"{said}, {numbers.signed(chosen.kd_gain)} points against {chosen.control} alone ({bounds})"
-
-
-def _worth(found: Found, name: str) -> str:
-    return correlation(next(one.student for one in found.trials if one.name == name))
+    size = numbers.macs(alone.macs if alone is not None else None)
+    return (
+        f"{lead}: {numbers.signed(chosen.kd_gain)} points ({bounds}, test samples only) against the network trained "
+        f"alone that the same rule chooses, {chosen.control} with {size}."
+    )
 
 
 def correlation(value: float | None) -> str:
@@ -90,10 +96,9 @@ def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
         figures = (numbers.count(student.macs), numbers.count(student.params))
         scored = (numbers.percent(student.auroc), numbers.percent(control.auroc if control is not None else None))
         worth = correlation(one.student), correlation(one.control)
-        lines.append(
-            (one.name.replace("-", _JOINED), settings(one), *figures, *worth, *scored, marks.get(one.name, ""))
-        )
-    header = ("trial", "settings", "MACs", "params", found.rule, "… alone", "AUROC", "… alone", "")
+        mark = f" ({marks[one.name]})" if one.name in marks else ""
+        lines.append((f"{one.name.replace('-', _JOINED)}{mark}", settings(one), *figures, *worth, *scored))
+    header = ("trial", "settings", "MACs", "params", found.rule, "alone", "AUROC", "AUROC alone")
     shown = [Table("Trials", header, tuple(lines), f"By {RULES[found.rule]}.")] if lines else []
     left = [one for one in found.trials if one.name not in results]
     if left:
@@ -182,7 +187,9 @@ def _dots(panel: Axes, spots: Sequence[tuple[float, float, bool]], arm: str) -> 
 
 def markdown(name: str, found: Found, results: Mapping[str, Result]) -> str:
     """Write a search's report as markdown."""
-    parts = [f"# {text(name)}", f"**{text(headline(found, results))}**", text(SCOPE)]
+    parts = [f"# {text(name)}", f"**{text(headline(found, results))}**"]
+    parts += [text(said)] if (said := gain(found, results)) else []
+    parts.append(text(SCOPE))
     for table in tables(found, results):
         parts += [f"## {text(table.title)}", grid(table.header, table.rows)]
         parts += [text(table.note)] if table.note else []
@@ -194,7 +201,7 @@ def html(name: str, found: Found, results: Mapping[str, Result]) -> str:
     return page(
         "suite.html.j2",
         name=name,
-        description="",
+        description=gain(found, results),
         headline=headline(found, results),
         scope=SCOPE,
         plots=plots(found, results),

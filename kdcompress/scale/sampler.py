@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,7 +56,29 @@ def drawn(axes: Mapping[str, Axis], before: Sequence[Trial], number: int) -> dic
         values = {key: _decoded(axis, params[key]) for key, axis in axes.items()}
         if values not in tried:
             return values
-    return None
+    return _left(axes, tried, number)
+
+
+def _left(axes: Mapping[str, Axis], tried: Sequence[Mapping[str, Value]], number: int) -> dict[str, Value] | None:
+    """Return any values that were not tried, where the estimator draws none; None where there are none."""
+    dice = random.Random(derive(0, "search", number, "left"))
+    if any(isinstance(axis, Range) for axis in axes.values()):
+        for _ in range(_ATTEMPTS):
+            values = {key: _any(axis, dice) for key, axis in axes.items()}
+            if values not in tried:
+                return values
+        return None
+    lists = [tuple(axis) for axis in axes.values() if not isinstance(axis, Range)]
+    left = [values for one in itertools.product(*lists) if (values := dict(zip(axes, one, strict=True))) not in tried]
+    return dice.choice(left) if left else None
+
+
+def _any(axis: Axis, dice: random.Random) -> Value:
+    if not isinstance(axis, Range):
+        return dice.choice(axis)
+    if axis.scale == "log":
+        return axis.rounded(math.exp(dice.uniform(math.log(axis.first), math.log(axis.last))))
+    return axis.rounded(dice.uniform(axis.first, axis.last))
 
 
 def _distribution(axis: Axis) -> Any:  # noqa: ANN401

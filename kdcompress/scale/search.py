@@ -70,7 +70,31 @@ def prepare(space: Space, budget: Budget, root: Path, *, trials: int, device: st
         )
     if before is None and SearchDir.holds(hunt.searchdir.path):
         raise InputError(f"{hunt.searchdir.path}: holds a suite that is no search: give another --out")
+    if before is not None:
+        _check_trials(hunt, before)
     return hunt
+
+
+def _check_trials(hunt: Hunt, before: Found) -> None:
+    """Check that trials that are there are of this space, and that what they were trained on is as it was.
+
+    Raises:
+        InputError: where they are not.
+    """
+    path = hunt.searchdir.path / "search.json"
+    for one in before.trials:
+        lists = {key: axis for key, axis in hunt.space.axes.items() if not isinstance(axis, Range)}
+        if set(one.values) != set(hunt.space.axes) or any(one.values[key] not in axis for key, axis in lists.items()):
+            raise InputError(f"{path}: damaged: the values of {one.name} are none of this search")
+    done = next((one for one in before.trials if one.state == "done"), None)
+    if done is None:
+        return
+    now = pipeline.identity(sized(hunt, done.values), hunt.space.where, check=False).digest
+    if now != done.digest.partition("-")[0]:
+        raise InputError(
+            f"{hunt.searchdir.path}: its trials were of other data, another teacher or another version ({done.digest}, "
+            f"now {now}): move the folder away to keep it, or give another --out"
+        )
 
 
 def check(space: Space) -> None:
@@ -90,10 +114,11 @@ def check(space: Space) -> None:
 
 
 def usual(space: Space, budget: Budget) -> Space:
-    """Return what is varied of a recipe that does not say; the first trial is then the recipe as it is.
+    """Return what is varied of a recipe that does not say; the first trial then has its learning rate.
 
-    The learning rate by a factor of four up and down, and the student's size from what the budget allows down to a
-    quarter; where the budget is one of latency alone, its width.
+    The learning rate by a factor of four up and down, and the student's size from what the budget allows, or the
+    largest student has, down to a quarter; where the budget is one of latency alone, its width. With limits of both
+    MACs and parameters each student is the largest within them.
 
     Raises:
         InputError: where there is nothing of these.
@@ -107,11 +132,17 @@ def usual(space: Space, budget: Budget) -> Space:
         axes["strategy.learning_rate"] = _logarithmic(rate / _SPAN, min(rate * _SPAN, 0.5))
         own["strategy.learning_rate"] = rate
     most = {"student.macs": budget.macs, "student.params": budget.params}
-    if sizes := [(key, value) for key, value in most.items() if value is not None]:
+    sizes = [(key, value) for key, value in most.items() if value is not None]
+    if len(sizes) == 1:
         key, value = sizes[0]
-        axes[key] = _logarithmic(max(1, round(value / _SPAN)), value)
-        own[key] = value
-    elif budget.latency_ms is not None:
+        detector, sample, _ = pipeline.untrained(space.recipe({key: value}), space.where)
+        spent = params(detector) if key == "student.params" else macs(Scorer(detector), sample)
+        # A limit that not even the largest student comes near would make all trials one.
+        value = value if 2 * spent > value else spent
+        if value >= _SPAN:
+            axes[key] = _logarithmic(round(value / _SPAN), value)
+            own[key] = value
+    elif not sizes and budget.latency_ms is not None:
         axes["student.width"] = _logarithmic(_NARROWEST, 1.0)
         own["student.width"] = 1.0
     if not axes:
@@ -137,11 +168,7 @@ def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
     """
     searchdir = hunt.searchdir
     with searchdir.lock():
-        found = searchdir.found() or _new(hunt)
-        again = ("waiting", "failed")
-        found = _with(
-            found, [replaced(one, state="waiting", why="") if one.state in again else one for one in found.trials]
-        )
+        found = _again(hunt, searchdir.found() or _new(hunt))
         try:
             while True:
                 waiting = [one for one in found.trials if one.state == "waiting"][: hunt.jobs]
@@ -150,20 +177,43 @@ def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
                     if not asked:
                         break
                     found = _with(found, [*found.trials, *asked])
-                    searchdir.write_found(found)
-                    if all(one.state == "refused" for one in found.trials) and len(found.trials) >= min(
-                        hunt.trials, 10
-                    ):
-                        raise InputError(f"{hunt.space.where}: no setting can be tried: {found.trials[-1].why}")
+                    # Where all are refused nothing is kept: it is no search yet.
+                    if not _all_refused(found):
+                        searchdir.write_found(found)
                     continue
                 failed: dict[str, str] = {}
                 yield from _trained(hunt, found, waiting, plugin_files, failed)
                 found = _judged(hunt, found, failed)
                 searchdir.write_found(found)
                 write_suite(searchdir, ("json",))
+            if _all_refused(found):
+                count = len(found.trials)
+                raise InputError(
+                    f"{hunt.space.where}: none of {count} settings can be trained, the last: {found.trials[-1].why}"
+                )
         finally:
             if SearchDir.holds(searchdir.path):
                 write_suite(searchdir, ("html", "md", "csv", "json"))
+
+
+def _all_refused(found: Found) -> bool:
+    return all(one.state == "refused" for one in found.trials)
+
+
+def _again(hunt: Hunt, found: Found) -> Found:
+    """Return what is known with everything to be done again that has no result, and write what the folder holds."""
+    trials = []
+    for one in found.trials:
+        done = one.state == "done" and (hunt.searchdir.path / f"{one.name}.json").exists()
+        lost = {"state": "waiting", "why": "", "student": None, "control": None}
+        trials.append(one if done or one.state == "refused" else replaced(one, **lost))
+    entries = [Entry(name=one.name, values=one.values, digest=one.digest) for one in trials if one.state == "done"]
+    if entries:
+        plain = [{**entry.model_dump(), "digest": entry.digest.partition("-")[0]} for entry in entries]
+        hunt.searchdir.write_manifest(
+            Manifest.model_validate({"schema": SCHEMA, "name": hunt.space.name, "cells": plain})
+        )
+    return _with(found, trials)
 
 
 def replaced(trial: Trial, **changed: Any) -> Trial:  # noqa: ANN401
@@ -302,16 +352,19 @@ def _judged(hunt: Hunt, found: Found, failed: Mapping[str, str]) -> Found:
 
 def _chosen(hunt: Hunt, trials: Sequence[Trial], results: Mapping[str, Result]) -> Chosen | None:
     """Return the best student and the best network alone by the rule, and only then how they do on the test set."""
-    best = max((one for one in trials if one.student is not None), key=lambda one: one.student or 0, default=None)
-    alone = max((one for one in trials if one.control is not None), key=lambda one: one.control or 0, default=None)
+    known = [one for one in trials if one.name in results]
+    best = max((one for one in known if one.student is not None), key=lambda one: one.student or 0, default=None)
+    alone = max((one for one in known if one.control is not None), key=lambda one: one.control or 0, default=None)
     if best is None:
         return None
     rundir = _rundir(hunt, results[best.name])
-    hunt.searchdir.write_chosen(rundir.recipe())
+    other = _rundir(hunt, results[alone.name]) if alone is not None else None
+    if rundir is not None:
+        hunt.searchdir.write_chosen(rundir.recipe())
     student, control = results[best.name].student, results[alone.name].control if alone is not None else None
     gain, interval = None, None
-    if alone is not None and control is not None and student.auroc is not None:
-        ours, theirs = rundir.scores(), _rundir(hunt, results[alone.name]).scores()
+    if rundir is not None and other is not None and student.auroc is not None:
+        ours, theirs = rundir.scores(), other.scores()
         gain, interval = evaluation.paired_difference(ours["labels"], ours["student"], theirs["control"])
     return Chosen(
         trial=best.name,
@@ -323,5 +376,7 @@ def _chosen(hunt: Hunt, trials: Sequence[Trial], results: Mapping[str, Result]) 
     )
 
 
-def _rundir(hunt: Hunt, result: Result) -> RunDir:
-    return RunDir.existing(hunt.searchdir.runs / result.recipe / result.digest)
+def _rundir(hunt: Hunt, result: Result) -> RunDir | None:
+    """Return a trial's run; None where the folder of runs was cleared."""
+    path = hunt.searchdir.runs / result.recipe / result.digest
+    return RunDir.existing(path) if path.exists() else None

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import IterableDataset, TensorDataset
 
 import kdcompress as kd
 from kdcompress.data import DATASETS
@@ -28,6 +28,13 @@ def same(one, other):
     return all(torch.equal(getattr(one, field), getattr(other, field)) for field in fields)
 
 
+class Stream(IterableDataset):
+    """A data set of torch without a length."""
+
+    def __iter__(self):
+        return iter(zip(ROWS, LABELS, strict=True))
+
+
 @pytest.mark.parametrize(
     ("given", "labels"),
     [
@@ -35,9 +42,10 @@ def same(one, other):
         (pd.DataFrame(ROWS, columns=list("abcd")), pd.Series(LABELS)),
         (ROWS.tolist(), LABELS.astype(bool).tolist()),
         (TensorDataset(torch.tensor(ROWS), torch.tensor(LABELS)), None),
+        (Stream(), None),
         (((row, label) for row, label in zip(ROWS, LABELS, strict=True)), None),
     ],
-    ids=["tensor", "pandas", "lists", "data set", "generator"],
+    ids=["tensor", "pandas", "lists", "data set", "iterable data set", "generator"],
 )
 def test_whatever_holds_them_the_samples_are_the_same(given, labels):
     found, plain = kd.samples(given, labels), kd.samples(ROWS, LABELS)

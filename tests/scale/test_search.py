@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -189,8 +190,74 @@ def test_what_costs_too_much_is_not_trained(tmp_path):
 
 
 def test_a_budget_below_everything_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"no setting can be tried: .*MACs, more than 10"):
+    with pytest.raises(InputError, match=r"none of 3 settings can be trained, the last: .*MACs, more than 10"):
         searched(tmp_path, Budget(macs=10), trials=3, search={"student.width": [2.0, 4.0, 8.0]})
+
+
+def test_a_mistaken_budget_leaves_nothing_in_the_way(tmp_path):
+    axes = {"student.width": [0.1, 4.0, 8.0]}
+    with pytest.raises(InputError, match="none of 2 settings"):
+        searched(tmp_path, Budget(macs=10), trials=2, search=axes)
+    assert trials(searched(tmp_path, Budget(macs=20_000), trials=3, search=axes))
+
+
+def test_both_limits_without_a_search_give_the_largest_within_them(tmp_path):
+    hunt = searched(tmp_path, Budget(macs=10**9, params=3000), trials=1, search=None)
+    assert list(trials(hunt)[0].values) == ["strategy.learning_rate"]
+    assert 2500 < params(student(hunt, trials(hunt)[0])[0]) <= 3000
+
+
+def test_a_limit_above_the_largest_student_varies_what_there_is(tmp_path):
+    space = spaces.load(written(tmp_path, search=None))
+    axis = search.usual(space, Budget(params=10**12)).axes["student.params"]
+    largest = params(pipeline.untrained(space.recipe({"student.width": 16.0}), "mine.yaml")[0])
+    assert (axis.first, axis.last) == (round(largest / 4), largest)
+
+
+def test_what_was_lost_is_done_again(tmp_path):
+    hunt = searched(tmp_path, trials=2)
+    before = hunt.searchdir.found()
+    for name in (f"{before.chosen.trial}.json", "suite.json"):
+        (hunt.searchdir.path / name).unlink()
+    again = searched(tmp_path, trials=2).searchdir.found()
+    assert again == before
+
+
+def test_without_the_runs_a_search_goes_on_and_claims_no_gain(tmp_path):
+    shutil.rmtree(searched(tmp_path, trials=2).searchdir.runs)
+    found = searched(tmp_path, trials=3).searchdir.found()
+    assert [one.state for one in found.trials] == ["done"] * 3
+    newest = {found.chosen.trial, found.chosen.control} == {"trial-003"}
+    assert (found.chosen.kd_gain is not None) == newest
+
+
+def test_trials_of_other_data_are_not_mixed(tmp_path):
+    rows = tmp_path / "rows.npz"
+    np.savez(rows, X=np.random.default_rng(0).normal(size=(80, 3)))
+    changed = {"data": {"name": "table", "path": str(rows)}, "student": {"name": "mlp_ae", "width": 0.5}}
+    changed |= {"teacher": None, "strategy": {"name": "scratch", "epochs": 1}, "search": {"student.latent": [2, 3]}}
+    searched(tmp_path, trials=1, **changed)
+    np.savez(rows, X=np.random.default_rng(1).normal(size=(80, 3)))
+    with pytest.raises(InputError, match="its trials were of other data, another teacher or another version"):
+        searched(tmp_path, trials=2, **changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"values": {}}, "the values of trial-001 are none of this search"),
+        ({"values": {"strategy.learning_rate": 0.001, "student.latent": 5}}, "are none of this search"),
+        ({"name": "../../evil"}, "not a search of this version"),
+    ],
+)
+def test_a_damaged_search_is_said(tmp_path, change, said):
+    hunt = searched(tmp_path, trials=1)
+    path = hunt.searchdir.path / "search.json"
+    plain = json.loads(path.read_text())
+    plain["trials"][0] |= change
+    path.write_text(json.dumps(plain))
+    with pytest.raises(InputError, match=said):
+        searched(tmp_path, trials=1)
 
 
 def test_a_latency_is_measured_before_training(tmp_path, monkeypatch):
@@ -239,7 +306,8 @@ def test_the_report_leads_with_what_was_chosen(done):
     found = done.searchdir.found()
     markdown = (done.searchdir.path / "report.md").read_text()
     auroc = f"{100 * found.chosen.auroc:.2f} %"
-    assert f"**{found.chosen.trial} of 3 trials" in markdown
+    assert f"**{found.chosen.trial}, chosen of 3, has" in markdown
+    assert f"against the network trained alone that the same rule chooses, {found.chosen.control}" in markdown
     assert auroc in markdown
     assert "no label was read" in markdown
     assert {path.name for path in files} >= {"report-search-rule.svg", "report-search-cost.svg", "summary.json"}
