@@ -162,7 +162,10 @@ def _place(result: Result) -> tuple[NormalClass | None, int]:
 
 def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
     apart = {key: value for key, value in entry.group.items() if key in axes and key != "recipe"}
-    return ", ".join([result.recipe, *(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in apart.items())])
+    said = {key: key.rpartition(".")[2] for key in apart}
+    return ", ".join(
+        [result.recipe, *(_short(v) if said[key] == "name" else f"{said[key]} {_short(v)}" for key, v in apart.items())]
+    )
 
 
 def _short(value: object) -> str:

@@ -215,3 +215,15 @@ def test_a_section_is_written_in_words():
         dict.fromkeys(("a_0", "a_1"), CELLS["plain_0_0"]),
     )
     assert [one.label for one in found] == ["plain, teacher forest fitted at [1, 2]", "plain, teacher bundle null"]
+
+
+def test_an_axis_of_names_is_not_called_name():
+    cells = [
+        {"name": f"a_{one}", "values": {"strategy.name": one, "seed": 0}, "digest": "0" * 12}
+        for one in ("hint", "latent")
+    ]
+    found = groups(
+        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
+        dict.fromkeys(("a_hint", "a_latent"), CELLS["plain_0_0"]),
+    )
+    assert [one.label for one in found] == ["plain, hint", "plain, latent"]
