@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.foreign import Foreign, foreign, registered
-from kdcompress.architectures.module import Wrapped, tapped
+from kdcompress.architectures.module import Wrapped, represented, tapped
 from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction, Score
 from kdcompress.errors import InputError
 from kdcompress.fingerprint import fingerprint
@@ -231,6 +231,11 @@ def _builder(name: str) -> Callable[..., Pair]:
         teacher = _WRAPPED[name]
         if tuple(input_shape) != teacher.input_shape:
             raise InputError(f"teacher: wrapped for samples of shape {teacher.input_shape}, not {tuple(input_shape)}")
-        return Pair(copy.deepcopy(teacher.detector).to(torch.empty(0).device))
+        own = teacher.detector
+        detector = copy.deepcopy(own).to(torch.empty(0).device)
+        if isinstance(own, Wrapped) and isinstance(detector, Wrapped):
+            network = own.network
+            represented(detector, lambda: copy.deepcopy(network), tuple(input_shape))
+        return Pair(detector)
 
     return build

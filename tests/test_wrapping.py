@@ -252,3 +252,46 @@ def test_data_of_another_shape_are_refused(tmp_path):
     teacher = kd.wrap(net(), score={"reconstruction": "output"}, input_shape=(1, 16, 4))
     with pytest.raises(InputError, match=r"wrapped for samples of shape \(1, 16, 4\), not \(1, 8, 8\)"):
         kd.distill(data=DIGITS, teacher=teacher, student=STUDENT, strategy=RESPONSE, out=tmp_path)
+
+
+class Looks(nn.Module):
+    """A network that looks at values and makes tensors of its own: it does not run without data."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.layer, self.memory = how, nn.Linear(64, 8), nn.LSTM(8, 4, batch_first=True)
+
+    def forward(self, x):
+        if self.how == "if" and x.max() > 1:
+            x = x / 255
+        if self.how == "grid":
+            x = x * torch.linspace(-1, 1, 8)
+        if self.how == "numpy":
+            x = torch.from_numpy(x.numpy().clip(0, 0.5))
+        if self.how == "item":
+            x = x / float(self.layer.weight.abs().max())
+        if self.how == "state":
+            start = torch.zeros(1, len(x), 4)
+            return self.memory(x[:, 0], (start, start))[0].square().mean((1, 2))
+        return self.layer(x.flatten(1)).square().mean(1)
+
+
+@pytest.mark.parametrize("how", ["if", "grid", "numpy", "item", "state"])
+def test_a_network_that_does_not_run_without_data_teaches(how, tmp_path, monkeypatch):
+    for table in ("_items", "_descriptions"):
+        monkeypatch.setattr(kd.MODULES, table, dict(getattr(kd.MODULES, table)))
+    kd.MODULES.register(f"looks-{how}")(lambda: Looks(how))
+    images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    common = {
+        "student": {"name": "score_net", "macs_ratio": 1.0, "base": 4},
+        "strategy": {"name": "response", "epochs": 1},
+        "data": kd.samples(images),
+        "out": tmp_path,
+    }
+    torch.manual_seed(0)
+    passed = kd.distill(teacher=kd.wrap(Looks(how), score="output", input_shape=(1, 8, 8)), **common)
+    named = kd.distill(teacher={"adapter": {"name": "module", "of": f"looks-{how}"}}, name="named", **common)
+    for result in (passed, named):
+        # A matrix of 64 by 8, or the memory's four gates over eight steps.
+        assert result.teacher.macs == (64 * 8 if how != "state" else 8 * 4 * 4 * (8 + 4))
+        assert result.compression.macs >= 1

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -35,6 +36,7 @@ class Wrapped(Detector):
         self.network = network
         self.how, self.preparation, self.taps, self.checkpoint = score, preparation, dict(taps), checkpoint
         self.heir = heir
+        self.deputy: tuple[nn.Module, ...] = ()
         parts = dict(network.named_modules())
         for place in self.taps.values():
             if place not in parts or not place:
@@ -63,14 +65,17 @@ class Wrapped(Detector):
     def forward(self, x: Tensor) -> Outputs:
         """Return the network's outputs by name, and what the tapped modules put out."""
         found: dict[str, Tensor] = {}
+        network, on_meta = self.network, x.is_meta and bool(self.deputy)
+        if on_meta:
+            network, x = self.deputy[0], torch.zeros(x.shape, dtype=x.dtype, device="cpu")
         # A hook is the one way to an inner module's output that needs no edit of the network.
         hooks = [
-            self.network.get_submodule(place).register_forward_hook(_keeping(found, name))
+            network.get_submodule(place).register_forward_hook(_keeping(found, name))
             for name, place in self.taps.items()
         ]
         try:
             # What is compared with the input may not have changed it in its place.
-            outputs = named(self.network(x.clone() if isinstance(self.how, Reconstruction) else x))
+            outputs = named(network(x.clone() if isinstance(self.how, Reconstruction) else x))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -82,11 +87,37 @@ class Wrapped(Detector):
                 f"{{NAME: {self.taps[taken[0]]}}} (allowed: any but {', '.join(outputs)})"
             )
         every = {**outputs, **found}
+        if on_meta:
+            every = {name: value.to("meta") for name, value in every.items()}
         return offered(every, self.how) if not callable(self.how) else every
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the score [N], as it was said to come from the outputs."""
         return self.how(x, outputs) if callable(self.how) else scored(x, outputs, self.how)
+
+
+def represented(detector: Wrapped, build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Wrapped:
+    """Return a detector of which one can plan without data, also where its network does not run without.
+
+    On the meta device tensors have shapes alone. A network that looks at values, as in ``if x.max() > 1``, or makes
+    tensors of its own on the CPU, is represented there by one on the CPU, which sees zeros. Elsewhere nothing is done.
+    """
+    if not torch.empty(0).is_meta:
+        return detector
+    kind = torch.uint8 if len(input_shape) == 3 else torch.float32  # noqa: PLR2004 - images
+    raw = torch.empty((2, *input_shape), dtype=kind)
+    mode = detector.training
+    try:
+        # Where it is planned with, tensors that it makes itself are on the CPU.
+        with torch.device("cpu"), torch.no_grad():
+            detector.eval()(detector.prepare(raw))
+    except InputError:
+        pass
+    except Exception:  # noqa: BLE001 - what somebody else's code raises; if it is wrong anyway, it is said on the CPU
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            detector.deputy = (build().eval(),)
+    detector.train(mode)
+    return detector
 
 
 def _keeping(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -162,4 +193,5 @@ def module(
         InputError: for an unknown network, tap or output, or a width that it does not take.
     """
     network = made(of, width, "width")
-    return Pair(Wrapped(network, score=score, taps=tapped(taps), preparation=preparation, checkpoint=checkpoint))
+    detector = Wrapped(network, score=score, taps=tapped(taps), preparation=preparation, checkpoint=checkpoint)
+    return Pair(represented(detector, lambda: made(of, width, "width"), tuple(input_shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from kdcompress.errors import InputError
 from kdcompress.types import Pair
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _KEPT = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -81,7 +83,10 @@ class OnnxModel(FileModel):
             # What goes wrong comes as an exception too.
             options.log_severity_level = 4
             try:
-                session = onnxruntime.InferenceSession(self.graph(), options, providers=["CPUExecutionProvider"])
+                # Weights in another file are looked for in an empty folder: in the current one nobody knows them.
+                with tempfile.TemporaryDirectory() as nowhere:
+                    options.add_session_config_entry(_WEIGHTS_FOLDER, nowhere)
+                    session = onnxruntime.InferenceSession(self.graph(), options, providers=["CPUExecutionProvider"])
             except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common class
                 reason = str(error).partition("\n")[0]
                 # A bundle holds one file, and what lies beside it could be anywhere.
