@@ -105,19 +105,14 @@ def write_suite(suitedir: SuiteDir, formats: Sequence[str], target: Path | None 
     results = suitedir.results(manifest)
     found = SearchDir(suitedir.path).found()
     makers = {
-        "html": lambda: (
-            suite.html(manifest, results, failed, {name: suitedir.history(name) for name in results})
-            if found is None
-            else search.html(manifest.name, found, results)
-        ),
-        "md": lambda: (
-            suite.markdown(manifest, results, failed)
-            if found is None
-            else search.markdown(manifest.name, found, results)
-        ),
+        "html": lambda: suite.html(manifest, results, failed, {name: suitedir.history(name) for name in results}),
+        "md": lambda: suite.markdown(manifest, results, failed),
         "csv": lambda: suite.csv(manifest, results),
         "json": lambda: json.dumps(summary(manifest, results, failed), indent=1, allow_nan=False) + "\n",
     }
+    if found is not None:
+        makers["html"] = lambda: search.html(manifest.name, found, results)
+        makers["md"] = lambda: search.markdown(manifest.name, found, results)
     written = []
     for name in formats:
         if name == "svg":

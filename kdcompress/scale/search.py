@@ -16,7 +16,7 @@ from kdcompress.engine.plan import device_for
 from kdcompress.errors import InputError
 from kdcompress.profiling.counters import macs, params
 from kdcompress.profiling.latency import latency_ms
-from kdcompress.recipe import SIZES, Recipe
+from kdcompress.recipe import Recipe
 from kdcompress.reporting.files import write_suite
 from kdcompress.results import Result
 from kdcompress.rundir import RunDir
@@ -182,7 +182,7 @@ def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
                         searchdir.write_found(found)
                     continue
                 failed: dict[str, str] = {}
-                yield from _trained(hunt, found, waiting, plugin_files, failed)
+                yield from _trained(hunt, waiting, plugin_files, failed)
                 found = _judged(hunt, found, failed)
                 searchdir.write_found(found)
                 write_suite(searchdir, ("json",))
@@ -268,11 +268,7 @@ def sized(hunt: Hunt, values: Mapping[str, Value]) -> Recipe:
     if hunt.space.sized:
         return recipe
     given = [(key, value) for key in ("macs", "params") if (value := getattr(hunt.budget, key)) is not None]
-    unset = dict.fromkeys(SIZES)
-    found = [
-        recipe.model_copy(update={"student": recipe.student.model_copy(update={**unset, key: value})})
-        for key, value in given
-    ]
+    found = [hunt.space.recipe({**values, f"student.{key}": value}) for key, value in given]
     if len(found) < len(("macs", "params")):
         return found[0] if found else recipe
     return min(found, key=lambda one: pipeline.untrained(one, hunt.space.where)[2])
@@ -311,7 +307,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 
 def _trained(
-    hunt: Hunt, found: Found, waiting: Sequence[Trial], plugin_files: Sequence[Path], failed: dict[str, str]
+    hunt: Hunt, waiting: Sequence[Trial], plugin_files: Sequence[Path], failed: dict[str, str]
 ) -> Generator[Happening, None, None]:
     """Run trials, each in a process of its own; why some failed is put into ``failed``."""
     cells = tuple(Cell(one.name, one.values, sized(hunt, one.values), hunt.space.where) for one in waiting)
