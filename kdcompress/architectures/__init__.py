@@ -24,6 +24,14 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.ede_gan:ede_gan",
             "Encoder, decoder, encoder with a critic; the score is the distance of the two latents.",
         ),
+        "mlp_ede_gan": Entry(
+            "kdcompress.architectures.mlp_ede_gan:mlp_ede_gan",
+            "P-KDGAN's detector of dense layers, for tables; the score is the distance of the two latents.",
+        ),
+        "conv1d_ede_gan": Entry(
+            "kdcompress.architectures.conv1d_ede_gan:conv1d_ede_gan",
+            "P-KDGAN's detector along time, for series; the score is the distance of the two latents.",
+        ),
         "mlp_ae": Entry(
             "kdcompress.architectures.mlp_ae:mlp_ae",
             "Autoencoder of dense layers, for tables; the score is the reconstruction error.",

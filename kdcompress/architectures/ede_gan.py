@@ -21,9 +21,10 @@ from kdcompress.architectures.blocks import (
     shape_of,
     with_features,
 )
-from kdcompress.architectures.whitening import canonical, covariance, inverse_root
+from kdcompress.architectures.ede import EdeCritic, Maps, both, distance, fold, passed, whiten
+from kdcompress.architectures.whitening import canonical
 from kdcompress.signature import Later
-from kdcompress.types import Critic, Detector, Outputs, Pair
+from kdcompress.types import Detector, Outputs, Pair
 
 Score: TypeAlias = Literal["distance", "joint"]
 
@@ -56,19 +57,11 @@ class EdeGan(Detector):
         ``features`` [N, H, W, C] are the first encoder's innermost map.
         """
         latent, features = with_features(self.encoder, 2, x)
-        return {**self._from(latent), "features": features}
+        return {**passed(self, latent), "features": features}
 
     def scored(self, x: Tensor) -> Outputs:
         """Return what `forward` does, without the features."""
-        return self._from(self.encoder(x))
-
-    def _from(self, latent: Tensor) -> dict[str, Tensor]:
-        reconstruction = self.decoder(latent)
-        return {
-            "latent": latent,
-            "reconstruction": reconstruction,
-            "latent_of_reconstruction": self.second_encoder(reconstruction),
-        }
+        return passed(self, self.encoder(x))
 
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
         """Turn the score into a Mahalanobis distance from normals: of z1 - z2, or, where it is ``joint``, of (z1, z2).
@@ -79,39 +72,20 @@ class EdeGan(Detector):
         both is then the sum of (z1 - z2)^2 / (2 - 2 r) + (z1 + z2)^2 / (2 + 2 r), and the first root goes into the
         maps. All covariances are Ledoit and Wolf's; a common factor gives z1 a mean variance of 1.
 
-        The maps go into the weights of the layers before the latents, the inverse into those of the decoder's first
-        layer: the same arithmetic, and the same reconstructions. The score keeps its form and its cost.
+        The maps go into the layers around the latents, so that the score keeps its form and its cost.
         """
-        pairs = [(out["latent"].double(), out["latent_of_reconstruction"].double()) for out in map(self, chunks)]
-        first, second = (torch.cat(side) for side in zip(*pairs, strict=True))
-        difference = first - second
-        if len(difference) < 2 or not difference.var(dim=0).any():
-            return  # collapsed, or a single sample: no direction differs from another
-        if self.fitted:
-            one, other, back, correlation = canonical(first, second)
-            stretch = (2 - 2 * correlation).rsqrt()
-            one, other, back = stretch[:, None] * one, stretch[:, None] * other, back / stretch
-            self.weight_of_sum.copy_((1 - correlation) / (1 + correlation))
-        else:
-            one, back = inverse_root(covariance(difference))
-            other = one
-        spread = (first @ one.T).var(dim=0).mean().sqrt()
-        one, other, back = one / spread, other / spread, back * spread
-        centre = one @ first.mean(0)
-        for path, to, offset in (
-            (self.encoder, one, 0.0),
-            (self.second_encoder, other, centre - other @ second.mean(0)),
-        ):
-            last = path[-2]
-            assert isinstance(last, nn.Conv2d)
-            assert last.bias is not None
-            last.weight.copy_((to @ last.weight.double().flatten(1)).view_as(last.weight))
-            last.bias.copy_(to @ last.bias.double() + offset)
-        begin = self.decoder[1]
-        assert isinstance(begin, nn.ConvTranspose2d)
-        begin.weight.copy_((back.T @ begin.weight.double().flatten(1)).view_as(begin.weight))
-        if self.fitted:
-            self.centre.copy_(2 * centre)
+        if not self.fitted:
+            whiten(self, chunks)
+            return
+        latents = both(map(self, chunks))
+        if latents is None:
+            return
+        first, second = latents
+        one, other, back, correlation = canonical(first, second)
+        stretch = (2 - 2 * correlation).rsqrt()
+        maps = Maps(stretch[:, None] * one, stretch[:, None] * other, back / stretch)
+        self.weight_of_sum.copy_((1 - correlation) / (1 + correlation))
+        self.centre.copy_(2 * fold(self, maps, first, second))
 
     def score_outputs(self, x: Tensor, outputs: Outputs) -> Tensor:
         """Return the mean squared distance of the two latents (Akcay et al., GANomaly, 2018, eq. 5, squared).
@@ -119,30 +93,10 @@ class EdeGan(Detector):
         A ``joint`` score adds how far their sum lies from that of normals, weighted by `calibrate`.
         """
         first, second = outputs["latent"], outputs["latent_of_reconstruction"]
-        surprise = (first - second).square()
+        surprise = distance(outputs)
         if self.fitted:
             surprise = surprise + self.weight_of_sum * (first + second - self.centre).square()
         return surprise.mean(dim=1)
-
-
-class EdeCritic(Critic):
-    """A strided convolutional discriminator; its features are the innermost map."""
-
-    def __init__(self, channels: list[int], innermost: Size, norm: Norm) -> None:
-        super().__init__()
-        self.features = nn.Sequential(*down(channels, norm))
-        self.logit = nn.Sequential(nn.Conv2d(channels[-1], 1, innermost), nn.Flatten(0))
-
-    def forward(self, x: Tensor, outputs: Outputs) -> Outputs:
-        """Judge the input and its reconstruction."""
-        real = self.features(x)
-        fake = self.features(outputs["reconstruction"])
-        return {
-            "real_logit": self.logit(real),
-            "fake_logit": self.logit(fake),
-            "real_features": real,
-            "fake_features": fake,
-        }
 
 
 @ARCHITECTURES.register("ede_gan")
@@ -178,4 +132,6 @@ def ede_gan(
     """
     channels, sizes = shape_of(image_of("ede_gan", input_shape), width, base, depth, size)
     detector = EdeGan(channels, sizes, latent, norm, score)
-    return Pair(detector, EdeCritic(channels, sizes[-1], norm))
+    features = nn.Sequential(*down(channels, norm))
+    logit = nn.Sequential(nn.Conv2d(channels[-1], 1, sizes[-1]), nn.Flatten(0))
+    return Pair(detector, EdeCritic(features, logit))

@@ -29,6 +29,8 @@ SMALL = {
     "isolation_forest": ((7,), {"trees": 10, "samples": 32}),
     "series": ((2, 9), {}),
     "conv1d_ae": ((2, 32), {"base": 4, "latent": 4}),
+    "mlp_ede_gan": ((7,), {"base": 8, "latent": 4}),
+    "conv1d_ede_gan": ((2, 32), {"base": 4, "latent": 4}),
     "map_net": ((1, 16, 16), {"base": 4}),
     "vae": ((7,), {"base": 8}),
     "ensemble": ((7,), {"members": ({"name": "mlp_ae", "base": 8}, {"name": "nearest_neighbours", "kept": 40})}),
