@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import Tensor
 from kdcompress import queries, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.ensemble import Ensemble
+from kdcompress.architectures.foreign import Foreign
 from kdcompress.bundle import Bundle, Manifest
 from kdcompress.data.one_class import OneClassData
 from kdcompress.errors import InputError
@@ -50,8 +52,7 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
     raw = torch.empty((2, *data.input_shape), dtype=data.train.dtype, device="meta")
     known = _teacher(recipe.teacher, data, raw, "teacher") if recipe.teacher is not None and given is None else None
     if given is not None:
-        known = _meta(given.manifest.architecture, given.manifest.options, raw)
-        known = known if given.pair.critic is not None else Pair(known.detector)
+        known = _of_bundle(given, raw)
     own = _capped(recipe.student.name, recipe.student.options, data)
     with _named("student", recipe.student.name):
         target = _size(recipe.student, own, raw, known)
@@ -79,6 +80,14 @@ def plan(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None) 
         what = f"score '{options['score']}'" if "score" in options else "score"
         left_out += (f"the student's {what} needs a stage that fits it, and '{recipe.strategy.name}' has none",)
     return Planned(manifest, target, taught, alone, left_out, _notes(recipe.teacher if given is None else None))
+
+
+def _of_bundle(given: Bundle, raw: Tensor) -> Pair:
+    if any(isinstance(part, Foreign) for part in given.detector.modules()):
+        # What its shapes follow from is in the bundle, and not in the options.
+        return Pair(copy.deepcopy(given.detector).to("meta"))
+    known = _meta(given.manifest.architecture, given.manifest.options, raw)
+    return known if given.pair.critic is not None else Pair(known.detector)
 
 
 def _teacher(source: Teacher, data: OneClassData, raw: Tensor, where: str) -> Pair:

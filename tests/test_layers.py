@@ -92,6 +92,7 @@ def test_imports_go_down_only(path):
         ("matplotlib", {"reporting"}),
         ("jinja2", {"reporting"}),
         ("torch_pruning", {"architectures"}),
+        ("skops", {"architectures"}),
         ("optuna", {"scale"}),
         ("onnx", {"exporting"}),
         ("onnxruntime", {"exporting", "architectures"}),

@@ -46,6 +46,7 @@ def test_what_is_imported_is_declared():
         *lines("options.extras_require", "export"),
         *lines("options.extras_require", "prune"),
         *lines("options.extras_require", "search"),
+        *lines("options.extras_require", "skops"),
     ]
     declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in wanted}
     spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "pydantic_core": "pydantic-core"}

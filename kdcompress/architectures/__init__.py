@@ -96,6 +96,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.estimator:estimator",
             "A detector of scikit-learn or PyOD, fitted to the training normals: a teacher.",
         ),
+        "skops": Entry(
+            "kdcompress.architectures.skops_file:skops",
+            "A fitted detector that `skops.io.dump` wrote, as it is: a teacher.",
+        ),
         "patch_memory": Entry(
             "kdcompress.architectures.patch_memory:patch_memory",
             "Distance of an image's oddest patch from normal ones, by a frozen network's features; nothing to train.",

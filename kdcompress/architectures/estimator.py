@@ -73,7 +73,7 @@ class Estimator(RowDetector, Foreign):
         if not int(self.count):
             # Until it is calibrated: scores that differ, as an untrained network's do.
             return [np.square(x).mean(1)]
-        return [_anomaly(self._fitted(), x)]
+        return [anomaly(self._fitted(), x, "options")]
 
     def _fitted(self) -> Any:  # noqa: ANN401
         rows = self.rows[: int(self.count)].detach().cpu().numpy()
@@ -130,15 +130,26 @@ def _of_pyod(name: str) -> Any:  # noqa: ANN401
     return found
 
 
-def _anomaly(estimator: Any, x: np.ndarray) -> np.ndarray:  # noqa: ANN401
-    """Return scores that are higher for anomalies: PyOD's are, scikit-learn's the other way round."""
+def anomaly(estimator: Any, x: np.ndarray, where: str) -> np.ndarray:  # noqa: ANN401
+    """Return scores that are higher for anomalies: PyOD's are, scikit-learn's the other way round.
+
+    Raises:
+        InputError: where it has no scores of new samples; ``where`` says whose they would be.
+    """
+    kind = type(estimator).__name__
     try:
         if hasattr(estimator, "score_samples"):
             return -np.asarray(estimator.score_samples(x))
-        return np.asarray(estimator.decision_function(x))
+        if type(estimator).__module__.startswith(_PYOD):
+            return np.asarray(estimator.decision_function(x))
     except (AttributeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"options: {type(estimator).__name__} cannot score new samples: {reason}") from error
+        raise InputError(f"{where}: {kind} cannot score new samples: {reason}") from error
+    hint = ": fit it with novelty=True" if getattr(estimator, "novelty", None) is False else ""
+    raise InputError(
+        f"{where}: {kind} cannot score new samples{hint} (allowed: detectors with score_samples, as scikit-learn's, or "
+        "PyOD's)"
+    )
 
 
 @ARCHITECTURES.register("estimator")

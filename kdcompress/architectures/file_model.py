@@ -161,7 +161,7 @@ class FileModel(Detector, Foreign):
             if channels is not None and channels in (1, 3) and given[0] in (1, 3):
                 options["channels"] = channels
         said = ", ".join(f"{key}: {value}" for key, value in options.items() if getattr(self.preparation, key) != value)
-        shown = ", ".join("any" if side is None else str(side) for side in wanted)
+        shown = ", ".join("any" if side is None else str(side) for side in wanted) + "," * (len(wanted) == 1)
         raise InputError(
             f"{self.where}: takes samples of shape ({shown}), and the data have {given} after their preparation"
             + (f"; preparation: {{{said}}} brings them to it" if said else "")
