@@ -21,7 +21,7 @@ def show(searchdir: SearchDir, found: Found) -> None:
     if said := gain(found, results):
         console.print(said, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"the best by {found.rule}", title_justify="left")
-    for name in ("", "settings", found.rule, "alone", "MACs", "AUROC %"):
+    for name in ("", "settings", found.rule, "control", "MACs", "AUROC %"):
         table.add_column(name, justify="left" if name in {"", "settings"} else "right", no_wrap=name != "settings")
     best = sorted(
         (one for one in found.trials if one.student is not None and one.name in results),

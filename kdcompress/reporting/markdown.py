@@ -34,10 +34,10 @@ def text(words: str) -> str:
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", words)
 
 
-def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a pipe table whose columns after the first are right-aligned."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    written = [[text(cell) for cell in header], lines[1], *([text(cell) for cell in row] for row in rows)]
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = ()) -> str:
+    """Write a pipe table whose columns are right-aligned but for the first and those of words."""
+    rule = ["---" if column in (0, *words) else "---:" for column in range(len(header))]
+    written = [[text(cell) for cell in header], rule, *([text(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
 
 

@@ -13,12 +13,13 @@ from kdcompress.results import Named, Result
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; the first cell of a row names it."""
+    """A titled table; the first cell of a row names it, the others are figures but in the columns of ``words``."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    words: tuple[int, ...] = ()
 
 
 def set_up(result: Result) -> Table:

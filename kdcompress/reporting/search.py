@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
 from kdcompress.reporting.provenance import Table
 from kdcompress.reporting.verdict import LEADS
-from kdcompress.results import UNCLEAR, Arm, Result, verdict
+from kdcompress.results import UNCLEAR, Result, verdict
 from kdcompress.searchdir import Found, Trial
 
 RULES = {
@@ -32,10 +33,12 @@ SCOPE = (
 )
 _JOINED = "\u2011"
 """A hyphen at which no line is broken."""
+_STEPS = (1, 2, 5, 10)
+"""Between ticks: 15, 30, 45 are no round numbers."""
 _LIMITS: dict[str, Callable[[float], str]] = {
-    "macs": numbers.macs,
-    "params": lambda value: f"{numbers.count(value)} parameters",
-    "latency_ms": lambda value: f"{numbers.milliseconds(value)} at batch 1",
+    "macs": lambda value: f"{value:,.0f} MACs",
+    "params": lambda value: f"{value:,.0f} parameters",
+    "latency_ms": lambda value: f"{value:g} ms at batch 1",
 }
 
 
@@ -89,7 +92,7 @@ def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
     marks = {found.chosen.trial: "chosen"} if found.chosen is not None else {}
     if found.chosen is not None and found.chosen.control is not None:
         alone = found.chosen.control
-        marks[alone] = f"{marks[alone]}, and alone" if alone in marks else "chosen alone"
+        marks[alone] = "chosen, and its control" if alone in marks else "chosen control"
     lines = []
     for one in done:
         student, control = results[one.name].student, results[one.name].control
@@ -97,19 +100,21 @@ def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
         scored = (numbers.percent(student.auroc), numbers.percent(control.auroc if control is not None else None))
         worth = correlation(one.student), correlation(one.control)
         mark = f" ({marks[one.name]})" if one.name in marks else ""
-        lines.append((f"{one.name.replace('-', _JOINED)}{mark}", settings(one), *figures, *worth, *scored))
-    header = ("trial", "settings", "MACs", "params", found.rule, "alone", "AUROC", "AUROC alone")
-    shown = [Table("Trials", header, tuple(lines), f"By {RULES[found.rule]}.")] if lines else []
+        lines.append((f"{_joined(one.name)}{mark}", settings(one), *figures, *worth, *scored))
+    header = ("trial", "settings", "MACs", "params", found.rule, "of the control", "AUROC", "of the control")
+    note = f"The best first, by {RULES[found.rule]}. Control: the same network, trained alone."
+    shown = [Table("Trials", header, tuple(lines), note, words=(1,))] if lines else []
     left = [one for one in found.trials if one.name not in results]
     if left:
-        rows = tuple((one.name, settings(one), one.state, one.why or DASH) for one in left)
-        shown.append(Table("Not trained", ("trial", "settings", "", "why"), rows))
-    limits = tuple((key, _LIMITS[key](value)) for key, value in found.budget.items())
+        rows = tuple((_joined(one.name), settings(one), one.state, one.why or DASH) for one in left)
+        shown.append(Table("Not trained", ("trial", "settings", "", "why"), rows, words=(1, 2, 3)))
+    limits = tuple(("at most", _LIMITS[key](value)) for key, value in found.budget.items())
     varied = tuple((key, _axis(axis)) for key, axis in found.axes.items())
-    return [
-        *shown,
-        Table("Searched", ("what", "values"), (*varied, *((f"at most, {key}", said) for key, said in limits))),
-    ]
+    return [*shown, Table("Searched", ("what", "values"), (*varied, *limits), words=(1,))]
+
+
+def _joined(words: str) -> str:
+    return words.replace("trial-", f"trial{_JOINED}")
 
 
 def _order(value: float | None) -> float:
@@ -118,71 +123,80 @@ def _order(value: float | None) -> float:
 
 def _axis(axis: object) -> str:
     if isinstance(axis, dict):
-        return f"{_said(axis['from'])} to {_said(axis['to'])}, {axis['scale']}"
+        scale = ", logarithmic" if axis["scale"] == "log" else ""
+        return f"{_said(axis['from'])} to {_said(axis['to'])}{scale}"
     return ", ".join(map(_said, axis)) if isinstance(axis, list) else str(axis)
 
 
 def plots(found: Found, results: Mapping[str, Result]) -> list[Plot]:
-    """Return the rule against what a student costs, and, with anomalies, AUROC against the rule."""
-    done = [(one, results[one.name]) for one in found.trials if one.name in results and one.student is not None]
-    if not done:
-        return []
-    chosen = found.chosen.trial if found.chosen is not None else ""
-    cost = Plot(
-        "search-cost", f"MACs against {found.rule}", "One dot for each trial; ringed: the chosen one. Up is better."
-    )
-    drawn = []
-    if counted := [(one, result) for one, result in done if result.student.macs]:
-        spots = [(float(result.student.macs), one.student or 0.0, one.name == chosen) for one, result in counted]
-        drawn.append(draw(cost, 250, lambda figure: _paint_cost(figure, spots, found.rule)))
-    dots: dict[str, list[tuple[float, float, bool]]] = {"student": [], "control": []}
-    alone = found.chosen.control if found.chosen is not None else ""
-    for one, result in done:
-        for arm, network, worth, mark in (
-            ("student", result.student, one.student, one.name == chosen),
-            ("control", result.control, one.control, one.name == alone),
-        ):
-            if (auroc := _auroc(network)) is not None and worth is not None:
-                dots[arm].append((worth, 100 * auroc, mark))
-    if dots["student"]:
-        caption = (
-            "One mark for each network; ringed: the chosen ones. A rule that is worth something rises to the right."
+    """Return the rule against what a network costs, and, with anomalies, AUROC against the rule."""
+    marks = _marks(found, results)
+    marked = "One mark for each network; ringed: the chosen ones."
+    shown = []
+    if costs := [(one.arm, one.macs, one.worth, one.chosen) for one in marks if one.macs]:
+        plot = Plot(
+            "search-cost", f"{found.rule.capitalize()} against MACs", f"{marked} Left is cheaper, up is better."
         )
-        plot = Plot("search-rule", f"{found.rule.capitalize()} against AUROC", caption)
-        drawn.append(draw(plot, 270, lambda figure: _paint_rule(figure, dots, found.rule)))
-    return drawn
+        shown.append(draw(plot, 270, lambda figure: _paint_cost(figure, costs, found.rule)))
+    if levels := [(one.arm, one.worth, 100 * one.auroc, one.chosen) for one in marks if one.auroc is not None]:
+        said = f"{marked} A rule that is worth something rises to the right."
+        plot = Plot("search-rule", f"AUROC against {found.rule}", said)
+        shown.append(draw(plot, 270, lambda figure: _paint_rule(figure, levels, found.rule)))
+    return shown
 
 
-def _auroc(arm: Arm | None) -> float | None:
-    return arm.auroc if arm is not None else None
+@dataclass(frozen=True)
+class _Mark:
+    """A network in a plot: what it costs, what it is worth by the rule, its AUROC, and whether it was chosen."""
+
+    arm: str
+    macs: float
+    worth: float
+    auroc: float | None
+    chosen: bool
 
 
-def _paint_cost(figure: Figure, spots: Sequence[tuple[float, float, bool]], rule: str) -> None:
-    panel = axes(figure, 8, 200)
-    costs = [cost for cost, _, _ in spots]
+def _marks(found: Found, results: Mapping[str, Result]) -> list[_Mark]:
+    chosen = (found.chosen.trial, found.chosen.control) if found.chosen is not None else ("", None)
+    done = [(one, results[one.name]) for one in found.trials if one.name in results]
+    both = [("control", result.control, one.control, one.name == chosen[1]) for one, result in done]
+    both += [("student", result.student, one.student, one.name == chosen[0]) for one, result in done]
+    return [
+        _Mark(name, float(arm.macs), worth, arm.auroc, ringed)
+        for name, arm, worth, ringed in both
+        if arm is not None and worth is not None
+    ]
+
+
+_Spot = tuple[str, float, float, bool]
+"""An arm, its place, and whether it was chosen."""
+
+
+def _paint_cost(figure: Figure, spots: Sequence[_Spot], rule: str) -> None:
+    panel = _panel(figure, spots)
+    costs = [cost for _, cost, _, _ in spots]
     macs_axis(panel, min(costs) / 1.3, max(costs) * 1.3)
-    _dots(panel, spots, "student")
     panel.set_ylabel(rule)
-    panel.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def _paint_rule(figure: Figure, dots: Mapping[str, Sequence[tuple[float, float, bool]]], rule: str) -> None:
-    panel = axes(figure, 28, 202)
-    for arm in ("control", "student"):
-        _dots(panel, dots[arm], arm)
+def _paint_rule(figure: Figure, spots: Sequence[_Spot], rule: str) -> None:
+    panel = _panel(figure, spots)
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
     panel.set_xlabel(rule)
     panel.set_ylabel("AUROC, %")
-    panel.xaxis.set_major_locator(MaxNLocator(5))
-    panel.yaxis.set_major_locator(MaxNLocator(5))
-    names = [arm for arm in ("control", "student") if dots[arm]]
-    legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
 
 
-def _dots(panel: Axes, spots: Sequence[tuple[float, float, bool]], arm: str) -> None:
-    for x, y, chosen in spots:
+def _panel(figure: Figure, spots: Sequence[_Spot]) -> Axes:
+    """Draw the spots, with a legend of their arms."""
+    panel = axes(figure, 28, 202)
+    for arm, x, y, chosen in spots:
         panel.plot([x], [y], MARKERS[arm], color=COLOURS[arm], markersize=5, alpha=0.7)
         if chosen:
             panel.plot([x], [y], "o", markerfacecolor="none", markeredgecolor=INK, markersize=11)
+    panel.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
+    names = list(dict.fromkeys(arm for arm, _, _, _ in spots))
+    legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
+    return panel
 
 
 def markdown(name: str, found: Found, results: Mapping[str, Result]) -> str:
@@ -191,7 +205,7 @@ def markdown(name: str, found: Found, results: Mapping[str, Result]) -> str:
     parts += [text(said)] if (said := gain(found, results)) else []
     parts.append(text(SCOPE))
     for table in tables(found, results):
-        parts += [f"## {text(table.title)}", grid(table.header, table.rows)]
+        parts += [f"## {text(table.title)}", grid(table.header, table.rows, table.words)]
         parts += [text(table.note)] if table.note else []
     return "\n\n".join(parts) + "\n"
 
@@ -201,8 +215,8 @@ def html(name: str, found: Found, results: Mapping[str, Result]) -> str:
     return page(
         "suite.html.j2",
         name=name,
-        description=gain(found, results),
-        headline=headline(found, results),
+        description=_joined(gain(found, results)),
+        headline=_joined(headline(found, results)),
         scope=SCOPE,
         plots=plots(found, results),
         tables=tables(found, results),

@@ -202,7 +202,7 @@ def markdown(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[
         parts += [f"## {text(table.title)}", grid(table.header, table.rows)]
         parts += [text(table.note)] if table.note else []
     if failed:
-        parts += ["## Failed", grid(("cell", "why"), tuple(failed.items()))]
+        parts += ["## Failed", grid(("cell", "why"), tuple(failed.items()), (1,))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -215,7 +215,7 @@ def html(
     """Render a suite's report as one self-contained page; ``histories`` are the cells' training histories."""
     shown = tables(manifest, results)
     if failed:
-        shown.append(Table("Failed", ("cell", "why"), tuple(failed.items())))
+        shown.append(Table("Failed", ("cell", "why"), tuple(failed.items()), words=(1,)))
     found = groups(manifest, results)
     return page(
         "suite.html.j2",

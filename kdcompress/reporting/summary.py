@@ -50,9 +50,12 @@ FIGURES: dict[str, Callable[[Result], float | None]] = {
     "student_minus_teacher": lambda result: result.student_minus_teacher,
     "spearman": lambda result: result.fidelity.spearman if result.fidelity else None,
     "decision_agreement": lambda result: result.fidelity.decision_agreement if result.fidelity else None,
+    "selection_student": lambda result: result.selection.student if result.selection else None,
+    "selection_control": lambda result: result.selection.control if result.selection else None,
 }
 """The figures that are summarised: AUROC of each arm, the differences paired by cell, and how far the student's scores
-and decisions are its teacher's; all are fractions but for Spearman's correlation, in [-1, 1]."""
+and decisions are its teacher's; of a search, what the two networks are worth by its rule. All are fractions but for
+Spearman's correlation and a rule that is one, in [-1, 1]."""
 
 
 def _auroc(result: Result, name: str) -> float | None:

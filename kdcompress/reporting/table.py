@@ -65,8 +65,15 @@ def _row(result: Result, name: str, arm: Arm) -> dict[str, object]:
         "bytes": arm.bytes,
         **{f"latency_ms_{key}": value for key, value in arm.latency_ms.items()},
         "peak_memory_bytes": arm.peak_memory_bytes,
+        **_worth(result, name),
         **_student_only(result, name),
     }
+
+
+def _worth(result: Result, name: str) -> dict[str, object]:
+    """What a search chooses by, which trials alone have: a column of the rule's name."""
+    found = result.selection
+    return {found.rule: getattr(found, name, None)} if found is not None else {}
 
 
 def _student_only(result: Result, name: str) -> dict[str, object]:
