@@ -17,6 +17,7 @@ from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
 from kdcompress.reporting.provenance import Table
+from kdcompress.reporting.summary import short
 from kdcompress.reporting.verdict import LEADS
 from kdcompress.results import UNCLEAR, Result, verdict
 from kdcompress.searchdir import Found, Trial
@@ -77,13 +78,7 @@ def correlation(value: float | None) -> str:
 
 def settings(trial: Trial) -> str:
     """Write a trial's values, each under the last part of its key."""
-    return ", ".join(f"{key.rpartition('.')[2]} {_said(value)}" for key, value in trial.values.items())
-
-
-def _said(value: object) -> str:
-    if isinstance(value, list):
-        return " + ".join(map(_said, value)) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in trial.values.items())
 
 
 def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
@@ -124,8 +119,8 @@ def _order(value: float | None) -> float:
 def _axis(axis: object) -> str:
     if isinstance(axis, dict):
         scale = ", logarithmic" if axis["scale"] == "log" else ""
-        return f"{_said(axis['from'])} to {_said(axis['to'])}{scale}"
-    return ", ".join(map(_said, axis)) if isinstance(axis, list) else str(axis)
+        return f"{short(axis['from'])} to {short(axis['to'])}{scale}"
+    return ", ".join(map(short, axis)) if isinstance(axis, list) else str(axis)
 
 
 def plots(found: Found, results: Mapping[str, Result]) -> list[Plot]:

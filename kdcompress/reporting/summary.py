@@ -167,15 +167,18 @@ def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
     apart = {key: value for key, value in entry.group.items() if key in axes and key != "recipe"}
     said = {key: key.rpartition(".")[2] for key in apart}
     return ", ".join(
-        [result.recipe, *(_short(v) if said[key] == "name" else f"{said[key]} {_short(v)}" for key, v in apart.items())]
+        [result.recipe, *(short(v) if said[key] == "name" else f"{said[key]} {short(v)}" for key, v in apart.items())]
     )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Write a value of a recipe as one reads it, in at most 60 letters; fractions in four digits."""
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         text = " + ".join(value) or "none"
     elif isinstance(value, dict):
         text = " ".join(_words(value))
+    elif isinstance(value, float):
+        text = f"{value:.4g}"
     else:
         text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -187,7 +190,7 @@ def _words(section: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, dict):
             yield from _words(value)
         else:
-            yield str(value) if key == "name" else f"{key} {_short(value)}"
+            yield str(value) if key == "name" else f"{key} {short(value)}"
 
 
 def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> dict[str, Any]:
