@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from kdcompress.errors import InputError, unknown
@@ -88,12 +93,29 @@ class Registry(Generic[T]):
             raise InputError(unknown(self.kind, name, self))
         return self._descriptions[name]
 
+    def options(self, name: str) -> tuple[str, ...]:
+        """Return the names of a builder's options, its keyword-only parameters; built-ins are not imported for it."""
+        if name in self._items:
+            found = inspect.signature(self._items[name]).parameters.values()  # type: ignore[arg-type]
+            return tuple(one.name for one in found if one.kind is one.KEYWORD_ONLY)
+        return _keywords(self._builtins[name].target)
+
     def builtins(self) -> Mapping[str, Entry]:
         """Return the lazy table, for the test that compares it with the modules."""
         return dict(self._builtins)
 
     def _forget(self, name: str) -> None:
         del self._items[name], self._descriptions[name]
+
+
+@cache
+def _keywords(target: str) -> tuple[str, ...]:
+    """Return the keyword-only parameters of a function as its source has them."""
+    module, _, function = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    nodes = ast.parse(Path(spec.origin).read_bytes()).body if spec is not None and spec.origin is not None else []
+    built = next(one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == function)
+    return tuple(one.arg for one in built.args.kwonlyargs)
 
 
 @contextmanager

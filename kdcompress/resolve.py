@@ -37,20 +37,20 @@ def _wanted(*origins: plugins.Origin) -> tuple[Wanted, ...]:
 
 def _owners(data: Ref, architectures: Sequence[Ref | None], strategies: Sequence[Ref]) -> Iterator[plugins.Origin]:
     """Return the plug-ins from which the things come that a recipe names, whoever loaded them."""
-    named = [(DATASETS.kind, data), *((STRATEGIES.kind, step) for one in strategies for step in _steps(one))]
+    named = [(DATASETS.kind, data), *((STRATEGIES.kind, step) for one in strategies for _, step in steps(one, ""))]
     named += [(ARCHITECTURES.kind, one) for one in architectures if one is not None]
     for kind, ref in named:
         if (origin := plugins.owner(kind, ref.name)) is not None:
             yield origin
 
 
-def _steps(strategy: Ref) -> Iterator[Ref]:
-    """Return a strategy and those that it names as its steps."""
-    yield strategy
-    steps = strategy.options.get("steps")
-    for step in steps if isinstance(steps, list | tuple) else ():
+def steps(strategy: Ref, key: str) -> Iterator[tuple[str, Ref]]:
+    """Return a strategy and those that it names as its steps, each with the key where it stands."""
+    yield key, strategy
+    named = strategy.options.get("steps")
+    for place, step in enumerate(named if isinstance(named, list | tuple) else ()):
         if isinstance(step, Mapping) and isinstance(step.get("name"), str):
-            yield from _steps(Ref.model_validate(step))
+            yield from steps(Ref.model_validate(step), f"{key}.steps.{place}")
 
 
 def resolve(recipe: Recipe, where: str, teacher: Ref | None = None) -> Recipe:

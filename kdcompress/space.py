@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from kdcompress import document, library, plugins, signature
 from kdcompress import recipe as recipes
-from kdcompress.errors import RecipeError, near
+from kdcompress.errors import InputError, RecipeError, near
 from kdcompress.recipe import SIZES, Recipe
 from kdcompress.suite import Value
 
@@ -108,11 +108,21 @@ class Space:
             whole = document.replaced(whole, key, value, f"{self.where}: search.{key}")
         return recipes.wanting(recipes.parse(whole, self.where), self.given)
 
-    def probes(self) -> Iterator[dict[str, Value]]:
-        """Return each value of each key by itself, and the ends of ranges: what is wrong with one is wrong with all."""
+    def check(self, look: Callable[[Recipe], object]) -> None:
+        """Look at a recipe for each value of each key by itself; of a range at its ends.
+
+        Raises:
+            InputError: with every problem that ``look`` raises, each named once.
+        """
+        found: dict[str, None] = {}
         for key, axis in self.axes.items():
             for value in (axis.first, axis.last) if isinstance(axis, Range) else axis:
-                yield {**self.own, key: value}
+                try:
+                    look(self.recipe({**self.own, key: value}))
+                except InputError as error:
+                    found |= dict.fromkeys(str(error).splitlines())
+        if found:
+            raise InputError("\n".join(found))
 
     @property
     def sized(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,9 +16,9 @@ from kdcompress.cli.targets import offline
 from kdcompress.data import DATASETS
 from kdcompress.errors import MissingDataError, RecipeError, unknown
 from kdcompress.plugins import Plugin
-from kdcompress.recipe import Ref
+from kdcompress.recipe import SIZES, Ref
 from kdcompress.registry import Registry
-from kdcompress.resolve import admitted
+from kdcompress.resolve import admitted, steps
 from kdcompress.space import Space
 from kdcompress.strategies import STRATEGIES
 from kdcompress.suite import Suite, is_suite
@@ -27,7 +28,7 @@ from kdcompress.suite import Suite, is_suite
 @click.argument("recipe")
 @options.overrides
 @options.plugin
-@click.option("--syntax", is_flag=True, help="Check structure and names only, without loading torch.")
+@click.option("--syntax", is_flag=True, help="Check structure, names and keys only, without loading torch.")
 def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...], syntax: bool) -> None:
     """Check a recipe, a suite or a search without running it: every problem is named, with its file and key."""
     if is_suite(library.read(library.find(recipe))):
@@ -55,8 +56,7 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
 def _check_search(parsed: Space, *, syntax: bool) -> None:
     where = f"{parsed.where}: a search over {', '.join(parsed.axes)}"
     if syntax:
-        for values in parsed.probes():
-            _check_names(admitted(parsed.recipe(values), parsed.where), parsed.where)
+        parsed.check(lambda recipe: _check_names(admitted(recipe, parsed.where), parsed.where))
     else:
         from kdcompress.scale.search import check
 
@@ -88,23 +88,29 @@ def _check_suite(parsed: Suite, *, syntax: bool) -> None:
 
 
 def _check_names(recipe: recipes.Recipe, where: str) -> None:
-    """Check that all names are registered, without importing what they stand for.
+    """Check that all names are registered and their options known, without importing what they stand for.
 
     Raises:
         RecipeError: with every unknown name.
     """
     teacher = recipe.teacher
-    named: list[tuple[str, Registry[Any], Ref | None]] = [
-        ("data", DATASETS, recipe.data),
-        (f"teacher.{teacher.source_key}" if teacher else "", ARCHITECTURES, teacher.architecture if teacher else None),
-        ("teacher.strategy", STRATEGIES, teacher.strategy if teacher else None),
-        ("student", ARCHITECTURES, recipe.student),
-        ("strategy", STRATEGIES, recipe.strategy),
+    above = SIZES if teacher is not None and teacher.teacher is not None else ()
+    named: list[tuple[str, Registry[Any], Ref, Sequence[str]]] = [
+        ("data", DATASETS, recipe.data, ()),
+        ("student", ARCHITECTURES, recipe.student, SIZES),
     ]
-    wrong = [
-        f"{key}.name: {unknown(registry.kind, ref.name, registry)}"
-        for key, registry, ref in named
-        if ref is not None and ref.name not in registry
-    ]
+    if teacher is not None and teacher.architecture is not None:
+        named.append((f"teacher.{teacher.source_key}", ARCHITECTURES, teacher.architecture, above))
+    strategies = {"teacher.strategy": teacher.strategy if teacher is not None else None, "strategy": recipe.strategy}
+    for place, strategy in strategies.items():
+        named += [(key, STRATEGIES, one, ()) for key, one in steps(strategy, place)] if strategy is not None else []
+    wrong = [line for one in named for line in _wrong(*one)]
     if wrong:
         raise RecipeError(where, wrong)
+
+
+def _wrong(key: str, registry: Registry[Any], ref: Ref, besides: Sequence[str]) -> list[str]:
+    if ref.name not in registry:
+        return [f"{key}.name: {unknown(registry.kind, ref.name, registry)}"]
+    known = list(dict.fromkeys([*besides, *registry.options(ref.name)]))
+    return [f"{key}.{one}: {unknown('key', one, known)}" for one in ref.options if one not in known]

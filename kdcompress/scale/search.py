@@ -103,14 +103,7 @@ def check(space: Space) -> None:
     Raises:
         InputError: with every problem, each named once.
     """
-    found: dict[str, None] = {}
-    for values in space.probes():
-        try:
-            pipeline.resolve_written(space.recipe(values), space.where)
-        except InputError as error:
-            found |= dict.fromkeys(str(error).splitlines())
-    if found:
-        raise InputError("\n".join(found))
+    space.check(lambda recipe: pipeline.resolve_written(recipe, space.where))
 
 
 def usual(space: Space, budget: Budget) -> Space:

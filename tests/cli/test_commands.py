@@ -81,13 +81,41 @@ def test_check_says_ok(capsys, arguments):
 
 
 def test_check_finds_what_syntax_alone_does_not(tmp_path, capsys):
-    recipe = {**TINY, "strategy": {"name": "progressive", "batch_sise": 4}}
+    recipe = {**TINY, "strategy": {"name": "progressive", "batch_size": 0}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
     assert call(capsys, "check", tmp_path / "r.yaml", "--syntax")[0] == 0
     code, _, err = call(capsys, "check", tmp_path / "r.yaml")
     assert code == 2
-    assert "strategy.batch_sise" in err
-    assert "did you mean 'batch_size'?" in err
+    assert "strategy.batch_size: input should be greater than or equal to 1" in err
+
+
+@pytest.mark.parametrize("syntax", [(), ("--syntax",)], ids=["whole", "syntax"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"strategy": {"name": "progressive", "batch_sise": 4}},
+            ["strategy.batch_sise: ", "did you mean 'batch_size'?"],
+        ),
+        ({"search": {"strategy.batch_sise": [4, 8]}}, ["strategy.batch_sise: ", "did you mean 'batch_size'?"]),
+        ({"search": {"student.macs_ration": [4, 8]}}, ["student.macs_ration: ", "did you mean 'macs_ratio'?"]),
+        (
+            {"search": {"student.latnt": [4, 8], "student.nam": ["a", "b"]}},
+            ["student.latnt: ", "did you mean 'latent'?", "student.nam: "],
+        ),
+        ({"search": {"student.latnt": {"from": 4, "to": 8}}}, ["student.latnt: ", "did you mean 'latent'?"]),
+        (
+            {"strategy": {"name": "sequence", "steps": [{"name": "frozen", "epoch": 4}]}},
+            ["strategy.steps.0.epoch: ", "did you mean 'epochs'?"],
+        ),
+    ],
+)
+def test_check_names_an_unknown_option_wherever_it_stands(tmp_path, capsys, change, said, syntax):
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**TINY, **change}))
+    code, _, err = call(capsys, "check", tmp_path / "r.yaml", *syntax)
+    assert code == 2
+    for words in said:
+        assert err.count(words) == 1
 
 
 @pytest.mark.parametrize("kind", ["recipes", "architectures", "data", "strategies", "losses", "counters", "loss"])

@@ -11,6 +11,7 @@ FAST = [
     ["benchmark", "--help"],
     ["search", "--help"],
     ["check", "digits", "--syntax"],
+    ["check", "digits", "--syntax", "--set", "search.student.latent=[1,2]"],
 ]
 
 
