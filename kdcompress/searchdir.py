@@ -16,7 +16,7 @@ from kdcompress.suitedir import SuiteDir
 SCHEMA: Literal[1] = 1
 
 State = Literal["waiting", "done", "failed", "refused"]
-"""A trial that is refused costs more than the budget, or cannot be: it was not trained."""
+"""A trial that is refused costs more than the budget, or cannot be."""
 
 
 class _Part(pydantic.BaseModel):
@@ -27,7 +27,8 @@ class Trial(_Part):
     """One setting that is tried: its values, how far it is, and what it is worth by the rule.
 
     ``why`` says of one that failed or was refused what was in the way; ``student`` and ``control`` are what the two
-    networks are worth by the search's rule, None where that is not known.
+    networks are worth by the search's rule, None where that is not known; ``latency_ms`` is the time of one score that
+    was measured before training, where there was a limit of it.
     """
 
     name: Annotated[str, pydantic.Field(pattern=r"^trial-\d+$")]
@@ -35,6 +36,7 @@ class Trial(_Part):
     digest: str = ""
     state: State = "waiting"
     why: str = ""
+    latency_ms: float | None = None
     student: float | None = None
     control: float | None = None
 

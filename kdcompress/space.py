@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -130,10 +130,13 @@ class Space:
         return any(f"student.{size}" in self.axes for size in SIZES)
 
     def fingerprint(self, budget: Budget) -> str:
-        """Return what tells this search from others: the recipe, the axes and the budget."""
+        """Return what tells this search from others: the recipe, the axes, and the budget but for latency.
+
+        What a limit of latency refuses is judged again whenever the search goes on, so that it may change.
+        """
         plain = self.recipe(self.own).model_dump_json(exclude={"name", "description", "plugins"})
         axes = {key: axis.model_dump() if isinstance(axis, Range) else axis for key, axis in self.axes.items()}
-        return hashlib.sha256(repr((plain, axes, budget.said)).encode()).hexdigest()[:12]
+        return hashlib.sha256(repr((plain, axes, replace(budget, latency_ms=None).said)).encode()).hexdigest()[:12]
 
 
 def is_search(plain: Mapping[str, Any]) -> bool:

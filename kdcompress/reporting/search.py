@@ -81,9 +81,13 @@ def settings(trial: Trial) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in trial.values.items())
 
 
+def _done(found: Found, results: Mapping[str, Result]) -> list[Trial]:
+    return [one for one in found.trials if one.state == "done" and one.name in results]
+
+
 def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
     """Return the trials that are done, the best by the rule first, and those that were refused or failed."""
-    done = sorted((one for one in found.trials if one.name in results), key=lambda one: -_order(one.student))
+    done = sorted(_done(found, results), key=lambda one: -_order(one.student))
     marks = {found.chosen.trial: "chosen"} if found.chosen is not None else {}
     if found.chosen is not None and found.chosen.control is not None:
         alone = found.chosen.control
@@ -99,7 +103,7 @@ def tables(found: Found, results: Mapping[str, Result]) -> list[Table]:
     header = ("trial", "settings", "MACs", "params", found.rule, "of the control", "AUROC", "of the control")
     note = f"The best first, by {RULES[found.rule]}. Control: the same network, trained alone."
     shown = [Table("Trials", header, tuple(lines), note, words=(1,))] if lines else []
-    left = [one for one in found.trials if one.name not in results]
+    left = [one for one in found.trials if one not in done]
     if left:
         rows = tuple((_joined(one.name), settings(one), one.state, one.why or DASH) for one in left)
         shown.append(Table("Not trained", ("trial", "settings", "", "why"), rows, words=(1, 2, 3)))
@@ -153,7 +157,7 @@ class _Mark:
 
 def _marks(found: Found, results: Mapping[str, Result]) -> list[_Mark]:
     chosen = (found.chosen.trial, found.chosen.control) if found.chosen is not None else ("", None)
-    done = [(one, results[one.name]) for one in found.trials if one.name in results]
+    done = [(one, results[one.name]) for one in _done(found, results)]
     both = [("control", result.control, one.control, one.name == chosen[1]) for one, result in done]
     both += [("student", result.student, one.student, one.name == chosen[0]) for one, result in done]
     return [

@@ -161,7 +161,13 @@ def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
     """
     searchdir = hunt.searchdir
     with searchdir.lock():
-        found = _again(hunt, searchdir.found() or _new(hunt))
+        before = searchdir.found() or _new(hunt)
+        found = _again(hunt, before)
+        if _done(found) < _done(before) and SearchDir.holds(searchdir.path):
+            # The chosen one may be among those that are gone.
+            found = _judged(hunt, found, {})
+        if before.trials:
+            searchdir.write_found(found)
         try:
             while True:
                 waiting = [one for one in found.trials if one.state == "waiting"][: hunt.jobs]
@@ -175,7 +181,7 @@ def run(hunt: Hunt, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
                         searchdir.write_found(found)
                     continue
                 failed: dict[str, str] = {}
-                yield from _trained(hunt, waiting, plugin_files, failed)
+                yield from _trained(hunt, found, waiting, plugin_files, failed)
                 found = _judged(hunt, found, failed)
                 searchdir.write_found(found)
                 write_suite(searchdir, ("json",))
@@ -193,20 +199,35 @@ def _all_refused(found: Found) -> bool:
     return all(one.state == "refused" for one in found.trials)
 
 
+def _done(found: Found) -> set[str]:
+    return {one.name for one in found.trials if one.state == "done"}
+
+
 def _again(hunt: Hunt, found: Found) -> Found:
-    """Return what is known with everything to be done again that has no result, and write what the folder holds."""
+    """Return what is known with everything to be done again that has no result, and write what the folder holds.
+
+    What is too large stays so. The time of one score is another matter: its limit may be another now, and the machine.
+    """
+    most = hunt.budget.latency_ms
     trials = []
     for one in found.trials:
         done = one.state == "done" and (hunt.searchdir.path / f"{one.name}.json").exists()
-        lost = {"state": "waiting", "why": "", "student": None, "control": None}
-        trials.append(one if done or one.state == "refused" else replaced(one, **lost))
-    entries = [Entry(name=one.name, values=one.values, digest=one.digest) for one in trials if one.state == "done"]
-    if entries:
-        plain = [{**entry.model_dump(), "digest": entry.digest.partition("-")[0]} for entry in entries]
-        hunt.searchdir.write_manifest(
-            Manifest.model_validate({"schema": SCHEMA, "name": hunt.space.name, "cells": plain})
-        )
-    return _with(found, trials)
+        slow = most is not None and (one.latency_ms is None or one.latency_ms > most)
+        if (done and not slow) or (one.state == "refused" and one.latency_ms is None):
+            trials.append(one)
+            continue
+        now = _tried(hunt, one.name, one.values)
+        trials.append(replaced(one, latency_ms=now.latency_ms) if done and now.state == "waiting" else now)
+    _write_manifest(hunt, trials, {})
+    return _with(found, trials).model_copy(update={"budget": hunt.budget.said})
+
+
+def _write_manifest(hunt: Hunt, trials: Sequence[Trial], begun: dict[str, str]) -> None:
+    """Write which trials are done or begin now, by the digests of their runs."""
+    digests = {one.name: one.digest.partition("-")[0] for one in trials if one.state == "done"} | begun
+    cells = [Entry(name=one.name, values=one.values, digest=digests[one.name]) for one in trials if one.name in digests]
+    if cells:
+        hunt.searchdir.write_manifest(Manifest(name=hunt.space.name, schema=SCHEMA, cells=tuple(cells)))
 
 
 def replaced(trial: Trial, **changed: Any) -> Trial:  # noqa: ANN401
@@ -245,9 +266,7 @@ def _asked(hunt: Hunt, found: Found) -> list[Trial]:
         )
         if values is None:
             break
-        name = f"trial-{number + 1:03d}"
-        why = _refused(hunt, values)
-        asked.append(Trial(name=name, values=values, state="refused" if why else "waiting", why=why))
+        asked.append(_tried(hunt, f"trial-{number + 1:03d}", values))
     return asked
 
 
@@ -267,14 +286,14 @@ def sized(hunt: Hunt, values: Mapping[str, Value]) -> Recipe:
     return min(found, key=lambda one: pipeline.untrained(one, hunt.space.where)[2])
 
 
-def _refused(hunt: Hunt, values: Mapping[str, Value]) -> str:
-    """Say why a setting is not tried: it costs too much, or there is no such student; empty where it is tried."""
-    where = hunt.space.where
+def _tried(hunt: Hunt, name: str, values: Mapping[str, Value]) -> Trial:
+    """Return a trial that waits, or is refused: it costs too much, or there is no such student."""
+    trial = Trial(name=name, values=dict(values))
     try:
         recipe = sized(hunt, values)
-        detector, sample, _ = pipeline.untrained(recipe, where)
+        detector, sample, _ = pipeline.untrained(recipe, hunt.space.where)
     except InputError as error:
-        return str(error)
+        return replaced(trial, state="refused", why=str(error))
     spent = {"macs": macs(Scorer(detector), sample), "params": params(detector)}
     over = [
         f"{spent[key]:,} {words}, more than {most:,}"
@@ -285,7 +304,8 @@ def _refused(hunt: Hunt, values: Mapping[str, Value]) -> str:
         with _threads(recipe.engine.threads):
             taken = latency_ms(Scorer(detector), sample, 1, device=device_for(hunt.device))
         over = [f"{taken:.3g} ms at batch 1, more than {most:g}"] if taken > most else []
-    return "; ".join(over)
+        trial = replaced(trial, latency_ms=taken)
+    return replaced(trial, state="refused", why="; ".join(over)) if over else trial
 
 
 @contextmanager
@@ -300,21 +320,13 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 
 def _trained(
-    hunt: Hunt, waiting: Sequence[Trial], plugin_files: Sequence[Path], failed: dict[str, str]
+    hunt: Hunt, found: Found, waiting: Sequence[Trial], plugin_files: Sequence[Path], failed: dict[str, str]
 ) -> Generator[Happening, None, None]:
     """Run trials, each in a process of its own; why some failed is put into ``failed``."""
     cells = tuple(Cell(one.name, one.values, sized(hunt, one.values), hunt.space.where) for one in waiting)
     heading = Heading(name=hunt.space.name, grid={"trial": [one.name for one in waiting]})
     todo = tasks(Suite(heading, cells, hunt.space.where))
-    digests = {task.name: task.digest for task in todo if task.kind == "cell"}
-    known = (
-        {entry.name: entry for entry in hunt.searchdir.manifest().cells} if SearchDir.holds(hunt.searchdir.path) else {}
-    )
-    entries = {
-        **known,
-        **{one.name: Entry(name=one.name, values=one.values, digest=digests[one.name]) for one in waiting},
-    }
-    hunt.searchdir.write_manifest(Manifest(name=hunt.space.name, schema=SCHEMA, cells=tuple(entries.values())))
+    _write_manifest(hunt, found.trials, {task.name: task.digest for task in todo if task.kind == "cell"})
     work = partial(
         job, suitedir=hunt.searchdir, device=hunt.device, plugin_files=tuple(plugin_files), finish=rule.judged
     )
@@ -330,7 +342,8 @@ def _judged(hunt: Hunt, found: Found, failed: Mapping[str, str]) -> Found:
     results = hunt.searchdir.results(hunt.searchdir.manifest())
     trials = []
     for one in found.trials:
-        if (result := results.get(one.name)) is not None and result.selection is not None:
+        result = results.get(one.name)
+        if one.state != "refused" and result is not None and result.selection is not None:
             selected = result.selection
             one = replaced(one, state="done", digest=result.digest, student=selected.student, control=selected.control)
         elif one.name in failed:
@@ -341,7 +354,7 @@ def _judged(hunt: Hunt, found: Found, failed: Mapping[str, str]) -> Found:
 
 def _chosen(hunt: Hunt, trials: Sequence[Trial], results: Mapping[str, Result]) -> Chosen | None:
     """Return the best student and the best network alone by the rule, and only then how they do on the test set."""
-    known = [one for one in trials if one.name in results]
+    known = [one for one in trials if one.state == "done"]
     best = max((one for one in known if one.student is not None), key=lambda one: one.student or 0, default=None)
     alone = max((one for one in known if one.control is not None), key=lambda one: one.control or 0, default=None)
     if best is None:

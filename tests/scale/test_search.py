@@ -270,6 +270,40 @@ def test_a_latency_is_measured_before_training(tmp_path, monkeypatch):
     ]
 
 
+def states(hunt):
+    return [(one.state, one.latency_ms) for one in trials(hunt)]
+
+
+def test_what_was_too_slow_is_judged_again_by_its_time_now(tmp_path, monkeypatch):
+    taken = [5.0, 0.5]
+    monkeypatch.setattr(search, "latency_ms", lambda *_, **__: taken.pop(0))
+    first = searched(tmp_path, Budget(latency_ms=1.0), trials=2)
+    assert states(first) == [("refused", 5.0), ("done", 0.5)]
+    taken[:] = [4.0]
+    assert states(searched(tmp_path, Budget(latency_ms=1.0), trials=2)) == [("refused", 4.0), ("done", 0.5)]
+    taken[:] = [4.0]
+    assert states(searched(tmp_path, Budget(latency_ms=4.5), trials=2)) == [("done", 4.0), ("done", 0.5)]
+
+
+def test_a_lower_limit_of_latency_takes_trials_out_of_the_choice(tmp_path, monkeypatch):
+    both = searched(tmp_path, trials=2).searchdir.found()
+    best = both.chosen.trial
+    other = next(one.name for one in both.trials if one.name != best)
+    taken = [5.0 if one.name == best else 0.5 for one in both.trials]
+    monkeypatch.setattr(search, "latency_ms", lambda *_, **__: taken.pop(0))
+    hunt = searched(tmp_path, Budget(latency_ms=1.0), trials=2)
+    found = hunt.searchdir.found()
+    assert {one.name: one.state for one in found.trials} == {best: "refused", other: "done"}
+    assert (found.chosen.trial, found.chosen.control) == (other, other)
+    assert found.budget == {"latency_ms": 1.0}
+    assert [entry.name for entry in hunt.searchdir.manifest().cells] == [other]
+    again = searched(tmp_path, trials=2).searchdir.found()
+    assert [(one.student, one.control, one.state) for one in again.trials] == [
+        (one.student, one.control, one.state) for one in both.trials
+    ]
+    assert again.chosen == both.chosen
+
+
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
