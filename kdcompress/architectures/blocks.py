@@ -153,10 +153,13 @@ def image_of(family: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
     Raises:
         InputError: where the input is no image of a size that the families here support.
     """
-    if len(input_shape) == 3 and 1 <= input_shape[0] <= 4 and all(8 <= side <= 256 for side in input_shape[1:]):
+    image = len(input_shape) == 3 and 1 <= input_shape[0] <= 4
+    if image and all(8 <= side <= 256 for side in input_shape[1:]):
         return input_shape[0], input_shape[1], input_shape[2]
-    shape = tuple(input_shape)
-    raise InputError(f"{family} takes images C x H x W from 1 x 8 x 8 to 4 x 256 x 256, not input of shape {shape}")
+    raise InputError(
+        f"{family} takes images C x H x W from 1 x 8 x 8 to 4 x 256 x 256, not input of shape {tuple(input_shape)}"
+        + (": data.size, from 8 to 256, resizes image files" if image else "")
+    )
 
 
 def shape_of(

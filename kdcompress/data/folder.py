@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kdcompress.data import DATASETS
-from kdcompress.data.images import ENDINGS, OnBadImage, Side
+from kdcompress.data.images import ENDINGS, OnBadImage, Side, listed, unread
 from kdcompress.data.listing import Listing, one_class
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share
@@ -29,8 +29,9 @@ def folder(
     grey becomes 8-bit by the range of the type, 0..65535 to 0..255; images are turned as their EXIF data say. What lies
     in train/good is normal, less the share ``validation``; what lies in test/good is tested as normal, what lies in any
     other folder below test as an anomaly. Where there is a folder normal and none named train, it is the other layout:
-    the share ``test`` of the images in normal is tested with all that are in anomaly, if there is such a folder.
-    Without ``size`` all images have to be of one size.
+    the share ``test`` of the images in normal is tested with all that are in anomaly, if there is such a folder. That
+    share of train/good is tested where there is no test. Without ``size`` all images have to be of one size. Folders
+    are searched at any depth; links to folders are not followed.
 
     Args:
         root: the folder that train and test, or normal and anomaly, lie in, from the current folder.
@@ -52,16 +53,26 @@ def folder(
 
 
 def _train_and_test(top: Path) -> Listing:
-    normal = _images(_existing(top / "train" / "good", "the training normals' folder"))
-    tested = _existing(top / "test", "the test folder")
-    kinds = sorted(path for path in tested.iterdir() if path.is_dir())
+    normal, tested = _images(_existing(top / "train" / "good", "the training normals' folder")), top / "test"
+    if not tested.exists():
+        others = [path.name for path in top.iterdir() if path.is_dir() and path.name != "train"]
+        if guess := near("test", others):
+            raise DataError(f"{tested}: not there{guess} (wanted below data.root: train and, if anything is, test)")
+        return Listing(normal, [0] * len(normal), notes=unread(top / "train" / "good"))
+    kinds = sorted(path for path in _existing(tested, "the test folder").iterdir() if path.is_dir())
     if tested / "good" not in kinds:
         raise DataError(
-            f"{tested}: no folder 'good' with the normal test images{near('good', [k.name for k in kinds])}"
+            f"{tested}: no folder 'good' with the normal test images{near('good', [k.name for k in kinds])} (where "
+            "none are set apart: normal and anomaly below data.root, in place of train and test)"
         )
     of_kind = [(file, int(kind.name != "good")) for kind in kinds for file in _images(kind)]
     labels = [0] * len(normal) + [label for _, label in of_kind]
-    return Listing([*normal, *(file for file, _ in of_kind)], labels, ["train"] * len(normal) + ["test"] * len(of_kind))
+    return Listing(
+        [*normal, *(file for file, _ in of_kind)],
+        labels,
+        ["train"] * len(normal) + ["test"] * len(of_kind),
+        unread(top / "train" / "good", *kinds),
+    )
 
 
 def _normal_and_anomaly(top: Path) -> Listing:
@@ -70,22 +81,23 @@ def _normal_and_anomaly(top: Path) -> Listing:
     if not place.is_dir() and (guess := near("anomaly", others)):
         raise DataError(f"{place}: not there{guess} (wanted below data.root: normal and, if any are known, anomaly)")
     anomalous = _images(place) if place.is_dir() else []
-    return Listing([*normal, *anomalous], [0] * len(normal) + [1] * len(anomalous))
+    return Listing([*normal, *anomalous], [0] * len(normal) + [1] * len(anomalous), notes=unread(top / "normal", place))
 
 
 def _existing(path: Path, what: str) -> Path:
     if not path.is_dir():
         beside = sorted(one.name for one in path.parent.iterdir() if one.is_dir()) if path.parent.is_dir() else []
         raise DataError(
-            f"{path}: {what} is not there{near(path.name, beside)} (wanted below data.root: train/good, test/good and "
-            "test/<kind of defect>, or normal and anomaly)"
+            f"{path}: {what} is {'a file' if path.exists() else 'not there'}{near(path.name, beside)} (wanted below "
+            "data.root: train/good and, if anything is set apart, test/good and test/<kind of defect>; or normal and, "
+            "if any are known, anomaly)"
         )
     return path
 
 
 def _images(place: Path) -> list[Path]:
     """Return the image files of a folder and of those below it, in the order of their names."""
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    if not found:
-        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(ENDINGS)})")
+    if not (found := listed(place)):
+        there = "".join(f"; {note}" for note in unread(place))
+        raise DataError(f"{place}: no images in it (allowed endings: {', '.join(ENDINGS)}){there}")
     return found

@@ -34,6 +34,31 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's names for grey images of more than 8 bits; that of 16-bit PNG files depends on its version."""
 
 
+def listed(folder: Path) -> list[Path]:
+    """Return the image files in a folder and in those below it, in the order of their names.
+
+    A link to nowhere is among them, to be told as bad; what macOS writes beside each file (``._NAME``) is not.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS and not path.name.startswith("._") and (path.is_file() or not path.exists())
+    )
+
+
+def unread(*folders: Path) -> tuple[str, ...]:
+    """Return what to tell the user of things in folders that are taken for no images."""
+    notes = []
+    for folder in folders:
+        seen = [path for path in folder.rglob("*") if not path.name.startswith(".")]
+        others = Counter(p.suffix.lower() or "none" for p in seen if p.suffix.lower() not in ENDINGS and p.is_file())
+        links = sorted(path for path in seen if path.is_symlink() and path.is_dir())
+        said = [f"{others.total()} files with the ending {', '.join(sorted(others))}"] if others else []
+        said += [f"{len(links)} links to folders, e.g. {links[0].name}"] if links else []
+        notes += [f"{folder}: not read: {'; '.join(said)}"] if said else []
+    return tuple(notes)
+
+
 def readable(files: Sequence[Path], on_bad_image: OnBadImage) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return which files to use, as a mask [N], and what to tell the user of the others.
 
@@ -104,7 +129,7 @@ def _unlike(shapes: Counter[tuple[int, ...]], example: Callable[[tuple[int, ...]
     listed = "; ".join(f"{n} of {_spelled(shape)}, e.g. {example(shape)}" for shape, n in shapes.most_common(_SHOWN))
     more = f"; and {len(shapes) - _SHOWN} shapes more" if len(shapes) > _SHOWN else ""
     sizes, channels = {shape[1:] for shape in shapes}, {shape[0] for shape in shapes}
-    advice = ["set data.size, and all are resized to it"] if len(sizes) > 1 else []
+    advice = ["set data.size (8 to 256), and all are resized to it"] if len(sizes) > 1 else []
     advice += ["save all with the same channels"] if len(channels) > 1 else []
     return DataError(f"the images differ in shape: {listed}{more}: {' and '.join(advice)}")
 
@@ -114,7 +139,7 @@ def _spelled(shape: tuple[int, ...]) -> str:
 
 
 def read(file: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> np.ndarray:
-    """Read one image as uint8 [C, H, W].
+    """Read one image as uint8 [C, H, W]; of several frames or pages the first.
 
     Args:
         file: the image.
@@ -142,7 +167,10 @@ def read(file: Path, size: tuple[int, int] | None = None, channels: int | None =
     except UnidentifiedImageError as error:
         raise DataError(f"{file}: not an image, whatever its name says") from error
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error) as error:  # Pillow's, on damaged files
-        raise DataError(f"{file}: damaged: {error}") from error
+        said = (
+            f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.errno else f"damaged: {error}"
+        )
+        raise DataError(f"{file}: {said}") from error
     if size is not None and plain.size != size[::-1]:
         plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)

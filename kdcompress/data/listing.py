@@ -17,11 +17,15 @@ from kdcompress.data.parts import by_names, by_share
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files, a label for each (0 or 1), and train, validation or test for each where that is known."""
+    """Image files, a label for each (0 or 1), and train, validation or test for each where that is known.
+
+    ``notes`` tell the user of files beside them.
+    """
 
     files: Sequence[Path]
     labels: Sequence[int]
     split: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def one_class(
@@ -40,6 +44,7 @@ def one_class(
         DataError: An image cannot be read or is unlike the others, or a part is empty.
     """
     good, notes = readable(listing.files, on_bad_image)
+    notes = (*listing.notes, *notes)
     files = list(compress(listing.files, good))
     labels, all_of_them = np.asarray(listing.labels, np.int64)[good], np.ones(len(files), bool)
     if listing.split is None:

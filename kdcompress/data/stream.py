@@ -94,7 +94,7 @@ def read_from(inputs: Sequence[str]) -> Iterator[os.stat_result]:
             if one == STDIN and sys.stdin is not None:
                 yield os.fstat(sys.stdin.fileno())
             else:
-                yield from (file.stat() for file in (_listed(Path(one)) if Path(one).is_dir() else [Path(one)]))
+                yield from (file.stat() for file in (images.listed(Path(one)) if Path(one).is_dir() else [Path(one)]))
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def _images(path: Path, shape: tuple[int, ...]) -> Iterator[Sample]:
         )
     files = [path]
     if path.is_dir():
-        files = _listed(path)
+        files = images.listed(path)
         if not files:
             raise DataError(f"{path}: no images in it (allowed endings: {', '.join(images.ENDINGS)})")
     for file in files:
@@ -143,10 +143,6 @@ def _images(path: Path, shape: tuple[int, ...]) -> Iterator[Sample]:
             yield Sample(str(file), None, None, str(error))
         else:
             yield Sample(str(file), None, values)
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in images.ENDINGS and one.is_file())
 
 
 def _npz(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Sample]:

@@ -85,10 +85,57 @@ def test_resizing_keeps_a_flat_image_flat(top):
     assert (folder(root=str(top), size=8).test[0] == 99).all()
 
 
-@pytest.mark.parametrize("where", ["train/good", "test", "test/good"])
-def test_a_folder_that_is_not_there_is_named(top, where):
+@pytest.mark.parametrize(("where", "match"), [("train/good", "train/good: .* is not there"), ("test/good", "'good'")])
+def test_a_folder_that_is_not_there_is_named(top, where, match):
     (top / where).rename(top / "away")
-    refused(top, r"no folder 'good'" if where == "test/good" else rf"{where}: .* is not there")
+    refused(top, match)
+
+
+def test_a_file_in_place_of_a_folder_is_named(top):
+    refused(top / "train" / "good" / "0.png", r"0\.png: data\.root is a file")
+
+
+def test_without_a_test_folder_normals_are_held_out_as_from_a_folder_of_normals(top):
+    shutil.rmtree(top / "test")
+    found = folder(root=str(top), test=0.3)
+    assert (len(found.train), len(found.validation), found.labels.tolist()) == (6, 1, [0] * 3)
+    (top / "train" / "good").rename(top / "normal")
+    (top / "train").rmdir()
+    assert folder(root=str(top), test=0.3).digest() == found.digest()
+
+
+def test_a_test_folder_by_almost_that_name_is_not_overlooked(top):
+    (top / "test").rename(top / "tests")
+    refused(top, r"test: not there; did you mean 'tests'\?")
+
+
+def test_a_test_of_normals_alone_is_tested_whole(top):
+    for kind in ("bent", "scratch"):
+        shutil.rmtree(top / "test" / kind)
+    assert folder(root=str(top)).labels.tolist() == [0] * 3
+
+
+def test_what_is_taken_for_no_image_is_said(top, tmp_path_factory):
+    good, away = top / "train" / "good", tmp_path_factory.mktemp("away")
+    before = folder(root=str(top))
+    assert before.notes == ()
+    for name in ("a.gif", "b.GIF", "read me.txt", "._0.png", ".DS_Store"):
+        (good / name).write_bytes(b"")
+    (good / "more").symlink_to(away, target_is_directory=True)
+    (good / "back").symlink_to("..", target_is_directory=True)
+    found = folder(root=str(top))
+    assert found.digest() == before.digest()
+    assert found.notes == (f"{good}: not read: 3 files with the ending .gif, .txt; 2 links to folders, e.g. back",)
+    for file in good.glob("*.png"):
+        file.unlink()
+    refused(top, r"good: no images in it \(allowed endings: .*not read: 3 files with the ending \.gif, \.txt")
+
+
+@pytest.mark.parametrize(("target", "match"), [("away.png", "No such file"), ("z.png", "levels of symbolic links")])
+def test_a_link_to_nowhere_is_a_bad_image_and_not_overlooked(top, target, match):
+    (top / "train" / "good" / "z.png").symlink_to(target)
+    refused(top, rf"z\.png: cannot be read: .*{match}")
+    assert "1 of 17 images are left out" in folder(root=str(top), on_bad_image="skip").notes[0]
 
 
 def test_an_empty_folder_is_named(top):
@@ -229,7 +276,7 @@ def test_without_anomalies_normals_alone_are_tested(two):
 
 
 def test_both_layouts_are_named_where_neither_is_there(tmp_path):
-    refused(tmp_path, r"wanted below data\.root: train/good, .*, or normal and anomaly")
+    refused(tmp_path, r"wanted below data\.root: train/good and, .*; or normal and, if any are known, anomaly")
 
 
 def test_a_decompression_bomb_is_refused(top, monkeypatch):
@@ -310,6 +357,20 @@ def test_bad_images_leave_the_program_with_2_and_one_message(top, capsys, comman
     assert "set data.size" in error
     assert "Traceback" not in error
     assert not (top / "runs").exists()
+
+
+def test_images_that_are_too_large_are_told_with_the_option_that_resizes_them(tmp_path, capsys):
+    for index in range(10):
+        save(tmp_path / "normal" / f"{index}.png", size=(300, 20))
+    (tmp_path / "images.csv").write_text("path\n" + "".join(f"normal/{index}.png\n" for index in range(10)))
+    recipe = tmp_path / "r.yaml"
+    for data in (f"name: folder, root: {tmp_path}", f"name: manifest, path: {tmp_path / 'images.csv'}"):
+        recipe.write_text(f"data: {{{data}}}\nstudent: {{name: conv_ae}}\n")
+        assert exit_code("check", recipe) == 2
+        assert "not input of shape (1, 20, 300): data.size, from 8 to 256, resizes" in capsys.readouterr().err
+        recipe.write_text(f"data: {{{data}, size: 300}}\nstudent: {{name: conv_ae}}\n")
+        assert exit_code("check", recipe) == 2
+        assert "data.size: input should be less than or equal to 256, not 300" in capsys.readouterr().err
 
 
 def test_a_recipe_without_its_root_is_told_so(tmp_path, capsys):
