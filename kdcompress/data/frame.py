@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdcompress.data.labels import is_named
 from kdcompress.errors import DataError, near
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".parquet")
 _SHOWN = 12
-_LABELS = ("label", "labels", "anomaly", "is_anomaly", "outlier", "is_outlier")
 
 
 def read_frame(path: Path, endings: tuple[str, ...] = ENDINGS) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def unlabelled(frame: pd.DataFrame, path: Path, besides: Collection[str | None])
         DataError: with the column and what to say of it.
     """
     for name in frame.columns:
-        if name.strip().lower() in _LABELS and name not in besides:
+        if is_named(name) and name not in besides:
             raise DataError(
                 f"{path}: column '{name}' looks like a label: name it in data.label, or name the values in data.columns"
             )

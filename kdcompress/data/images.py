@@ -152,16 +152,7 @@ def read(file: Path, size: tuple[int, int] | None = None, channels: int | None =
     """
     try:
         with Image.open(file) as opened:
-            image = _shallow(opened, file) if opened.mode in _DEEP else opened
-            mode = _MODES.get(image.mode)
-            if mode is None:
-                allowed = "8-bit grey, colour, transparency; 16-bit grey"
-                raise DataError(f"{file}: pixels of mode {image.mode} (allowed: {allowed})")
-            if channels is not None:
-                mode = next((name for name, count in _CHANNELS.items() if count == channels), None)
-            if mode is None:
-                raise DataError(f"{file}: an image has no {channels} channels (allowed: 1, 2, 3, 4)")
-            plain = ImageOps.exif_transpose(image).convert(mode)
+            return pixels(opened, str(file), size, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{file}: refused, it is larger than an image should be: {error}") from error
     except UnidentifiedImageError as error:
@@ -171,6 +162,32 @@ def read(file: Path, size: tuple[int, int] | None = None, channels: int | None =
             f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.errno else f"damaged: {error}"
         )
         raise DataError(f"{file}: {said}") from error
+
+
+def pixels(
+    opened: Image.Image, name: str, size: tuple[int, int] | None = None, channels: int | None = None
+) -> np.ndarray:
+    """Return an image of Pillow's as uint8 [C, H, W].
+
+    Args:
+        opened: the image.
+        name: what messages call it.
+        size: as of `read`.
+        channels: as of `read`.
+
+    Raises:
+        DataError: where its pixels are of another kind.
+    """
+    image = _shallow(opened, name) if opened.mode in _DEEP else opened
+    mode = _MODES.get(image.mode)
+    if mode is None:
+        allowed = "8-bit grey, colour, transparency; 16-bit grey"
+        raise DataError(f"{name}: pixels of mode {image.mode} (allowed: {allowed})")
+    if channels is not None:
+        mode = next((one for one, count in _CHANNELS.items() if count == channels), None)
+    if mode is None:
+        raise DataError(f"{name}: an image has no {channels} channels (allowed: 1, 2, 3, 4)")
+    plain = ImageOps.exif_transpose(image).convert(mode)
     if size is not None and plain.size != size[::-1]:
         plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(plain.height, plain.width, _CHANNELS[mode]).transpose(2, 0, 1)
@@ -180,11 +197,11 @@ def _square(size: int | None) -> tuple[int, int] | None:
     return None if size is None else (size, size)
 
 
-def _shallow(image: Image.Image, file: Path) -> Image.Image:
+def _shallow(image: Image.Image, name: str) -> Image.Image:
     """Return an image of 16 bits as one of 8, turned alike."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65_535:
-        raise DataError(f"{file}: pixels from {values.min()} to {values.max()} (allowed: 0 to 65535, 16 bits)")
+        raise DataError(f"{name}: pixels from {values.min()} to {values.max()} (allowed: 0 to 65535, 16 bits)")
     plain = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if orientation := image.getexif().get(_ORIENTATION):
         plain.getexif()[_ORIENTATION] = orientation

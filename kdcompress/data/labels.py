@@ -15,6 +15,12 @@ Label: TypeAlias = bool | int | str
 """What a file may call normal or anomalous: a number, a word, or a truth value (false is 0, true is 1)."""
 
 _SHOWN = 5
+_NAMES = ("label", "labels", "anomaly", "is_anomaly", "outlier", "is_outlier")
+
+
+def is_named(column: object) -> bool:
+    """Return whether a column is one of labels by its name."""
+    return str(column).strip().lower() in _NAMES
 
 
 def marked(cells: Sequence[object], normal: Label, anomaly: Label, where: str) -> np.ndarray:

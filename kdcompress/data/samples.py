@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kdcompress.data import DATASETS
+from kdcompress.data.given import Given, read
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.parts import by_share
 from kdcompress.data.split import hold_out, validation_size
 from kdcompress.errors import InputError
 
 _NAME = "samples"
-_SIDES = {2: "rows [N, D]", 3: "windows [N, C, L]", 4: "uint8 images [N, C, H, W]"}
-
-Given: TypeAlias = Any
-"""An array, a tensor, a pandas table, or an iterable (a torch data set) of samples or of (sample, label) pairs."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,8 @@ def samples(
     the number of samples. A run of them can be read by everybody, and repeated where the same samples are given.
 
     Args:
-        train: numpy array, tensor, pandas table of numbers, or an iterable such as a torch data set, of samples or of
-            (sample, label) pairs. Anomalies are never learned from.
+        train: numpy array, tensor, pandas table of numbers, or an iterable such as a torch data set, of samples
+            (arrays, tensors, images of Pillow) or of (sample, label) pairs. Anomalies are never learned from.
         labels: 0 for a normal and 1 for an anomaly, [N]; None, all are normal.
         test: what is tested: samples like ``train``, or a share of its normals, which is tested with all its anomalies.
         test_labels: of ``test``, where that is samples; None, all count as normal, and there is no AUROC.
@@ -63,7 +59,7 @@ def samples(
     """
     if not isinstance(validation, int | float) or not 0 < validation < 1:
         raise InputError(f"samples: validation: expected a share between 0 and 1, not {validation!r:.80}")
-    whole, marks = _read(train, labels, "train", "labels")
+    whole, marks = read(train, labels, "train", "labels")
     usable = np.ones(len(whole), bool)
     notes: tuple[str, ...] = ()
     if isinstance(test, int | float):
@@ -76,7 +72,7 @@ def samples(
         parts = by_share(_NAME, "labels", marks, usable, test=test, validation=validation, samples=_NAME)
         learned, held, tested, answers = parts.train, parts.validation, whole[parts.test], marks[parts.test]
     else:
-        tested, answers = _read(test, test_labels, "test", "test_labels")
+        tested, answers = read(test, test_labels, "test", "test_labels")
         if tested.shape[1:] != whole.shape[1:] or tested.dtype != whole.dtype:
             raise InputError(f"samples: test: {_shown(tested)} beside train's {_shown(whole)}: give both the same form")
         normals = np.flatnonzero(marks == 0).tolist()
@@ -98,84 +94,6 @@ def _builder(data: OneClassData) -> Callable[..., OneClassData]:
         return data
 
     return build
-
-
-def _read(given: Given, labels: Given, where: str, of_labels: str) -> tuple[Tensor, np.ndarray]:
-    """Return samples [N, ...] and labels [N]."""
-    if isinstance(given, str | bytes | dict) or not (hasattr(given, "__len__") or isinstance(given, Iterable)):
-        raise InputError(f"samples: {where}: expected an array, a table or a data set, not {given!r:.80}")
-    pairs = None
-    if hasattr(given, "columns"):
-        given = _numbers(given, where)
-    elif not isinstance(given, np.ndarray | Tensor):
-        listed = list(_items(given))
-        if listed and all(isinstance(one, tuple) and len(one) == 2 for one in listed):
-            if labels is not None:
-                raise InputError(f"samples: {of_labels}: the items of {where} have labels already")
-            pairs = [one[1] for one in listed]
-            listed = [one[0] for one in listed]
-        try:
-            given = np.stack([_array(one) for one in listed]) if listed else np.empty((0, 0))
-        except ValueError as error:
-            raise InputError(f"samples: {where}: its items do not go together: {error}") from error
-    values = _array(given)
-    if values.ndim not in _SIDES or 0 in values.shape or values.dtype.kind not in "biuf":
-        raise InputError(
-            f"samples: {where}: {values.dtype} {list(values.shape)} (allowed: {', '.join(_SIDES.values())})"
-        )
-    image = values.ndim == 4
-    if image != (values.dtype == np.uint8):
-        advice = (
-            "images are uint8, 0 to 255, as read from a file: detectors scale them"
-            if image
-            else "rows and windows are no uint8: for grey images add an axis, x[:, None], else x.astype('float32')"
-        )
-        raise InputError(f"samples: {where}: {values.dtype} {list(values.shape)}: {advice}")
-    with np.errstate(over="ignore"):
-        plain = np.ascontiguousarray(values if image else values.astype(np.float32))
-    if len(bad := np.argwhere(~np.isfinite(plain))) and not image:
-        place = tuple(int(one) for one in bad[0])
-        raise InputError(
-            f"samples: {where}: {len(bad)} values are not finite in float32, the first at {list(place)}: "
-            f"{values[place]}; fill them in or leave their samples out"
-        )
-    # A copy: what the caller changes afterwards would no longer be what the name says.
-    return torch.from_numpy(plain.copy()), _marks(pairs if labels is None else labels, len(plain), of_labels)
-
-
-def _items(given: Given) -> Iterator[Any]:
-    """Yield what an iterable or a map-style data set has: the latter need not stop by itself.
-
-    torch's iterable data sets have `__getitem__` too, from the class above, and no length.
-    """
-    counted = hasattr(given, "__getitem__") and hasattr(given, "__len__")
-    return (given[index] for index in range(len(given))) if counted else iter(given)
-
-
-def _array(given: Given) -> np.ndarray:
-    return given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-
-
-def _numbers(table: Given, where: str) -> np.ndarray:
-    for name, kind in zip(table.columns, table.dtypes, strict=True):
-        if getattr(kind, "kind", "O") not in "biuf":
-            raise InputError(
-                f"samples: {where}: column '{name}' holds no numbers ({kind}); leave it out or make numbers of it"
-            )
-    return np.asarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
-
-
-def _marks(labels: Given, count: int, where: str) -> np.ndarray:
-    if labels is None:
-        return np.zeros(count, np.int64)
-    marks = _array(labels)
-    if marks.shape != (count,) or marks.dtype.kind not in "biuf" or not np.isin(marks, (0, 1)).all():
-        shown = ", ".join(map(str, np.unique(marks.astype(str))[:3]))
-        raise InputError(
-            f"samples: {where}: expected 0 (normal) or 1 (anomaly) for each of {count} samples, found "
-            f"{list(marks.shape)} with {shown}"
-        )
-    return marks.astype(np.int64)
 
 
 def _shown(part: Tensor) -> str:

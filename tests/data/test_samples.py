@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
+from PIL import Image
 from torch import nn
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import kdcompress as kd
 from kdcompress.data import DATASETS
@@ -51,6 +53,37 @@ def test_whatever_holds_them_the_samples_are_the_same(given, labels):
     found, plain = kd.samples(given, labels), kd.samples(ROWS, LABELS)
     assert found.name == plain.name
     assert same(found.data, plain.data)
+
+
+COLOUR = np.random.default_rng(derive(0, "colour")).integers(0, 256, (60, 8, 9, 3), dtype=np.uint8)
+TABLE = pd.DataFrame(ROWS, columns=list("abcd"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_pillow_are_those_of_their_pixels(channels):
+    pixels = COLOUR[..., 0] if channels == 1 else COLOUR
+    given = [Image.fromarray(one) for one in pixels]
+    stacked = COLOUR[..., :channels].transpose(0, 3, 1, 2)
+    assert kd.samples(given).name == kd.samples(stacked).name
+    pairs = list(zip(given, LABELS, strict=True))
+    assert kd.samples(pairs).name == kd.samples(stacked, LABELS).name
+
+
+def test_a_data_set_without_labels_has_samples_and_no_tuples():
+    assert kd.samples(TensorDataset(torch.tensor(ROWS))).name == kd.samples(ROWS).name
+
+
+def test_numbers_of_any_type_are_float32():
+    rows = torch.tensor(ROWS)
+    for kind in (torch.bfloat16, torch.float16, torch.int64):
+        assert kd.samples(rows.to(kind)).name == kd.samples(rows.to(kind).float()).name
+
+
+def test_images_and_windows_with_few_of_something_are_no_images_with_channels_last():
+    shapes = [(1, 8, 8), (3, 8, 4), (4, 16, 3), (16, 4, 4), (3, 2, 2)]
+    assert [kd.samples(np.zeros((20, *shape), np.uint8)).data.input_shape for shape in shapes] == shapes
+    for shape in [(64, 3), (3, 64), (64, 1)]:
+        assert kd.samples(np.zeros((20, *shape))).data.input_shape == shape
 
 
 def test_shares_are_those_of_a_table(tmp_path):
@@ -116,12 +149,34 @@ def test_the_readmes_example_of_arrays_and_a_network_of_ones_own_runs(tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"train": "rows.csv"}, "train: expected an array, a table or a data set, not 'rows.csv'"),
+        ({"train": "rows.csv"}, "train: expected an array, .*, not 'rows.csv' .*'path': FILE"),
+        ({"train": Path("rows.csv")}, r"train: expected an array, .*rows\.csv'\) .*'path': FILE"),
+        ({"train": COLOUR}, r"uint8 \[60, 8, 9, 3\] looks like \[N, H, W, C\].*x\.transpose\(0, 3, 1, 2\)"),
+        ({"train": torch.tensor(COLOUR / 255)}, r"\[60, 8, 9, 3\] looks like \[N, H, W, C\].*x\.permute"),
+        ({"train": list(COLOUR[..., :1])}, r"uint8 \[60, 8, 9, 1\] looks like \[N, H, W, C\]"),
+        ({"train": ROWS[:, :, None, None]}, r"float64 \[60, 4, 1, 1\]: images are uint8"),
+        ({"train": DataLoader(TensorDataset(torch.tensor(ROWS)), 8)}, r"a DataLoader .*allowed: .*LOADER\.dataset"),
+        ({"test": DataLoader(ROWS)}, "test: a DataLoader gives batches"),
+        ({"train": (ROWS, LABELS)}, r"train: a tuple of two \(allowed: kd\.samples\(\.\.\., labels="),
+        ({"train": [Image.new("L", (9, 9)), Image.new("RGB", (9, 9))]}, r"item 1 is \[3, 9, 9\], and item 0 is \[1, 9"),
+        ({"train": [Image.new("F", (9, 9))] * 9}, r"samples: train: item 0: pixels of mode F \(allowed"),
+        ({"train": [{"image": one} for one in ROWS]}, r"train: item 0: dict \(allowed: an array"),
+        ({"train": [(one, 0, 0) for one in ROWS]}, r"train: item 0: tuple of 3 \(allowed: .*pair"),
+        ({"train": ["a.png", "b.png"]}, "train: item 0: str"),
+        ({"train": scipy.sparse.csr_matrix(ROWS)}, r"train: sparse \(allowed: dense"),
+        ({"train": torch.tensor(ROWS).to_sparse()}, r"train: sparse \(allowed: dense"),
+        ({"train": np.ma.masked_less(ROWS, 0)}, "train: some values are masked"),
+        ({"train": TABLE.assign(c=TABLE.c.where(TABLE.index > 1))}, "train: column 'c': 2 of 60 values are missing"),
+        ({"train": TABLE.assign(Label=LABELS)}, "train: column 'Label' looks like a label: give it as labels"),
+        (
+            {"train": TABLE.assign(bad=LABELS), "labels": pd.Series(LABELS, name="bad")},
+            "'bad' is a value, and the labels",
+        ),
         ({"train": ROWS[:, 0]}, r"train: float64 \[60\] \(allowed: rows \[N, D\], windows"),
         ({"train": ROWS[:0]}, r"train: float64 \[0, 4\]"),
         ({"train": IMAGES / 255}, r"train: float64 \[60, 1, 8, 8\]: images are uint8"),
         ({"train": IMAGES[:, 0]}, r"train: uint8 \[60, 8, 8\]: .* add an axis, x\[:, None\]"),
-        ({"train": [[1, 2], [3]]}, "train: its items do not go together"),
+        ({"train": [[1, 2], [3]]}, r"train: item 1 is \[1\], and item 0 is \[2\]"),
         ({"train": np.where(ROWS > 2, np.nan, ROWS)}, r"train: \d+ values are not finite in float32, the first at"),
         ({"train": ROWS * 1e60}, r"train: \d+ values are not finite"),
         ({"train": pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})}, "train: column 'b' holds no numbers"),
