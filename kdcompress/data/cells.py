@@ -11,6 +11,7 @@ from typing import TextIO, TypeAlias
 
 import numpy as np
 
+from kdcompress.data.frame import parted
 from kdcompress.data.streamed import Sample, checked
 from kdcompress.errors import DataError, InputError, near
 
@@ -85,6 +86,8 @@ def _table(
     first = next(lines, None)
     if first is None:
         raise DataError(f"{name}: no rows")
+    if not headed:
+        parted(first, name)
     headed = headed or _titles(first)
     if not headed and len(first) > 1 and first == list(map(str, range(len(first)))):
         headed = True

@@ -61,10 +61,14 @@ def pieces(when: np.ndarray, path: Path, gaps: Gaps) -> np.ndarray:
     odd = back | (np.abs(steps - usual) > _USUAL * usual)
     if gaps == "fail" and odd.any():
         row = int(odd.argmax())
-        how = "goes back or stands still" if back[row] else f"steps {steps[row] / usual:g} times as far as usual"
+        how, advice = f"steps {steps[row] / usual:g} times as far as usual", ""
+        if back[row]:
+            how = "goes back" if steps[row] < 0 else "stands still"
+            advice = "sort the rows by time; " if steps[row] < 0 else "keep one row of each time; "
         raise DataError(
-            f"{path}: from row {row + 1} to row {row + 2} time {how}, as in {int(odd.sum()) - 1} more places; "
-            "data.gaps says what to do: split (no window reaches across), bridge (windows take one point after another)"
+            f"{path}: from row {row + 1} to row {row + 2} time {how}, as in {int(odd.sum()) - 1} more places; {advice}"
+            "data.gaps says what to do: split (no window reaches across), bridge (windows take one point after "
+            "another, unless time goes back or stands still)"
         )
     return np.concatenate([[0], np.cumsum(odd if gaps == "split" else back)])
 

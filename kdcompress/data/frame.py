@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".parquet")
 _SHOWN = 12
+_COMMAS = re.compile(r"[+-]?[\d.]*,[\d.,]*%?")
+"""A number with commas in it, decimal or between thousands."""
+_POINT = "a number has a point, and no comma"
 
 
 def read_frame(path: Path, endings: tuple[str, ...] = ENDINGS) -> pd.DataFrame:
@@ -29,6 +33,8 @@ def read_frame(path: Path, endings: tuple[str, ...] = ENDINGS) -> pd.DataFrame:
     """
     if path.suffix.lower() not in endings:
         raise DataError(f"{path}: unknown kind of file (allowed endings: {', '.join(endings)})")
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file")
     if not path.is_file():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file{near(path.name, beside)}")
@@ -48,16 +54,33 @@ def _header(path: Path) -> list[str]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file), [])
+            names = next((row for row in csv.reader(file) if row), [])
     except (OSError, ValueError, csv.Error) as error:
         raise _damaged(path, error) from error
     if not names:
         raise DataError(f"{path}: empty; a header and rows are expected")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path}: two columns are named '{twice[0]}'")
-    if all(_number(name) for name in names):
+    parted(names, f"{path}")
+    steps = np.diff([float(name) for name in names if _number(name) and not name.strip().isdigit()])
+    # Beside words, numbers in order are a header too: wavelengths, quantiles.
+    if all(_number(name) for name in names) or not (np.all(steps > 0) or np.all(steps < 0)):
         raise DataError(f"{path}: the first row has numbers; a header with the columns' names is expected")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path}: two columns are named '{twice[0]}' (allowed: a header with a name for each)")
     return names
+
+
+def parted(first: Sequence[str], where: str) -> None:
+    """Refuse a first row that anything but commas parts.
+
+    Raises:
+        DataError: with what writes it with commas.
+    """
+    if len(first) == 1 and (mark := next((one for one in ";\t|" if one in first[0]), None)):
+        how = f"sep={mark!r}" + (", decimal=','" if mark == ";" else "")
+        raise DataError(
+            f"{where}: its columns are parted by {mark!r} (allowed: commas, and points in numbers); pandas writes "
+            f"them: pandas.read_csv(FILE, {how}).to_csv(OTHER, index=False)"
+        )
 
 
 def _parsed(path: Path) -> Any:  # noqa: ANN401
@@ -67,20 +90,29 @@ def _parsed(path: Path) -> Any:  # noqa: ANN401
         raise DataError(f"{path}: reading it needs pandas ({error}); run: pip install 'kdcompress[tables]'") from error
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path, engine="pyarrow")
+            frame = pd.read_parquet(path, engine="pyarrow")
+            # What pandas wrote as an index with a name is a column to everybody else.
+            kept = [name for name in frame.index.names if name is not None]
+            return frame.reset_index(kept) if kept else frame
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(path, index_col=False, encoding="utf-8-sig", low_memory=False)
     except ImportError as error:
         raise DataError(f"{path}: reading it needs pyarrow; run: pip install 'kdcompress[tables]'") from error
     except pd.errors.ParserWarning:
-        raise DataError(f"{path}: its rows have more fields than its header") from None
+        raise DataError(f"{path}: its rows have more fields than its header ({_POINT})") from None
     except (ValueError, OSError, TypeError) as error:  # pandas' and pyarrow's own are among these
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not a {path.suffix[1:].upper()} file, or a damaged one: {error}")
+    if isinstance(error, UnicodeError):
+        return DataError(
+            f"{path}: not in UTF-8: {error}; pandas writes it so: pandas.read_csv(FILE, encoding='latin-1')"
+            ".to_csv(OTHER, index=False), or whatever its encoding is"
+        )
+    hint = f" ({_POINT})" if "Expected" in str(error) and "fields" in str(error) else ""
+    return DataError(f"{path}: not a {path.suffix[1:].upper()} file, or a damaged one: {str(error).strip()}{hint}")
 
 
 def _number(text: str) -> bool:
@@ -133,6 +165,20 @@ def unlabelled(frame: pd.DataFrame, path: Path, besides: Collection[str | None])
             )
 
 
+def named(frame: pd.DataFrame, path: Path, besides: Collection[str | None], advice: str) -> None:
+    """Refuse to take for a value the running number that pandas writes before each row.
+
+    Raises:
+        DataError: with the column and the advice what to do.
+    """
+    for name in frame.columns:
+        if (not name.strip() or name.startswith("Unnamed: ")) and name not in besides:
+            raise DataError(
+                f"{path}: column '{name}' has no name of its own, as pandas' running number of rows (write without, "
+                f"to_csv(..., index=False)), or {advice}"
+            )
+
+
 def numbers(frame: pd.DataFrame, path: Path, name: str) -> np.ndarray | None:
     """Return a column as float64 [N], NaN where a value is missing; None where it has no number at all.
 
@@ -146,11 +192,19 @@ def numbers(frame: pd.DataFrame, path: Path, name: str) -> np.ndarray | None:
         return None
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
+    if column.dtype.kind == "O":
+        column = column.convert_dtypes()  # truth values with gaps are objects to pandas
     if column.dtype.kind == "O" or isinstance(column.dtype, pd.StringDtype):
         filled = column.notna() & (column.astype(str).str.strip() != "")
         found = pd.to_numeric(column.where(filled).astype(str).where(filled), errors="coerce")
         text = np.flatnonzero((filled & found.isna()).to_numpy())
         if len(text) == int(filled.sum()) and len(text):
+            if all(_COMMAS.fullmatch(str(column.iloc[row]).strip()) for row in text):
+                raise DataError(
+                    f"{path}: column '{name}', row {text[0] + 1}: '{column.iloc[text[0]]}' ({_POINT}; rows count from "
+                    "1): pandas.read_csv(FILE, decimal=',') or thousands=',' reads it, .to_csv(OTHER, index=False) "
+                    "writes it"
+                )
             return None
         if len(text):
             raise DataError(

@@ -10,7 +10,7 @@ from pydantic import Field
 from kdcompress.data import DATASETS
 from kdcompress.data.frame import read_frame, words
 from kdcompress.data.images import OnBadImage, Side
-from kdcompress.data.labels import Label, marked
+from kdcompress.data.labels import Label, is_named, marked
 from kdcompress.data.listing import Listing, one_class
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share
@@ -81,6 +81,8 @@ def _spelled(columns: list[str], where: Path) -> None:
         wanted = name.strip().lower().removesuffix("s")
         if wanted in ("label", "split") and wanted not in columns:
             raise DataError(f"{where}: column '{name}' is to be named '{wanted}'")
+        if is_named(name) and "label" not in columns:
+            raise DataError(f"{where}: column '{name}' looks like a label: it is to be named 'label'")
 
 
 def _distinct(files: list[Path], where: Path) -> None:
@@ -93,6 +95,8 @@ def _distinct(files: list[Path], where: Path) -> None:
     for row, one in enumerate(files, 1):
         if one == where.parent:
             raise DataError(f"{where}: column 'path', row {row}: empty")
+        if one.is_dir():
+            raise DataError(f"{where}: column 'path', row {row}: {one} is a folder (allowed: image files)")
         if not one.is_file():
             beside = [other.name for other in one.parent.iterdir()] if one.parent.is_dir() else []
             raise DataError(f"{where}: column 'path', row {row}: {one} is not there{near(one.name, beside)}")

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kdcompress.data import DATASETS
 from kdcompress.data.clock import Gaps, pieces, read_intervals, times, within
-from kdcompress.data.frame import cells, numbers, read_frame, unlabelled, varying, words
+from kdcompress.data.frame import cells, named, numbers, read_frame, unlabelled, varying, words
 from kdcompress.data.labels import marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.split import Share
@@ -87,6 +87,8 @@ def read_points(
     when = times(frame, path, timestamp)
     if label is not None and intervals is not None:
         raise DataError(f"{path}: data.label and data.intervals both say what is an anomaly; give one of them")
+    if columns is None:
+        named(frame, path, (timestamp, label), "name the values in data.columns")
     if columns is None and label is None:
         unlabelled(frame, path, (timestamp,))
     names = list(columns) if columns else [name for name in frame.columns if name not in (timestamp, label)]
@@ -109,6 +111,8 @@ def _values(frame: pd.DataFrame, path: Path, name: str) -> np.ndarray:
     values = numbers(frame, path, name)
     if values is None:
         raise DataError(f"{path}: column '{name}' holds no numbers (data.columns says which columns are values)")
+    if np.isnan(values).all():
+        raise DataError(f"{path}: column '{name}': empty, so of no use; name the others in data.columns")
     with np.errstate(over="ignore"):
         bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
     if len(bad):

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from kdcompress.data import DATASETS
-from kdcompress.data.frame import ENDINGS, cells, numbers, read_frame, unlabelled, varying, words
+from kdcompress.data.frame import ENDINGS, cells, named, numbers, read_frame, unlabelled, varying, words
 from kdcompress.data.labels import Label, marked
 from kdcompress.data.one_class import OneClassData
 from kdcompress.data.rows import Missing, Rows, arrays, one_class
@@ -69,6 +69,11 @@ def table(
         rows = _named(file, columns, without, label, normal, anomaly, split)
         if split is not None and most is not None:
             raise DataError(f"{file}: data.most: not with data.split, which says what is for training")
+    elif file.suffix.lower() not in (".npz", ".npy"):
+        raise DataError(
+            f"{file}: unknown kind of file (allowed endings: {', '.join((*ENDINGS, '.npz'))}); pandas "
+            "writes them: pandas.read_csv(FILE, sep='\\t').to_csv(OTHER, index=False) where there are tabs"
+        )
     else:
         asked = {"columns": columns, "without": without, "label": label, "split": split}
         if unfit := [name for name, value in asked.items() if value]:
@@ -107,6 +112,8 @@ def _named(
     taken = {label, split, *without}
     for name in without:
         cells(frame, path, name, "data.without")
+    if columns is None:
+        named(frame, path, taken, "leave that name out with data.without")
     if columns is None and label is None:
         unlabelled(frame, path, taken)
     wanted = columns or tuple(name for name in frame.columns if name not in taken)
@@ -119,10 +126,10 @@ def _named(
     found = {name: values for name, values in read.items() if values is not None}
     text = [name for name in read if name not in found]
     if (columns is not None and text) or not found:
-        shown = f"column '{text[0]}' holds no numbers" if text else "no columns"
-        raise DataError(f"{path}: {shown} (allowed: columns of numbers; between columns there are commas)")
+        first = f"column '{text[0]}' holds no numbers, but {frame[text[0]].dropna().iloc[0]!s:.40}" if text else ""
+        raise DataError(f"{path}: {first or 'no columns'} (allowed: columns of numbers)")
     names, values = list(found), np.stack(list(found.values()), 1)
-    varying(values, names, path, "leave it out with data.without")
+    varying(values, names, path, f"leave it out {'with data.without' if columns is None else 'of data.columns'}")
     notes: tuple[str, ...] = (f"{path}: left out, for they hold no numbers: {', '.join(text)}",) if text else ()
     notes += tuple(f"{path}: column '{names[column]}' {said}" for column, said in _rounded(values[:_LOOKED_AT]))
     return Rows(

@@ -134,7 +134,7 @@ def test_a_bridge_leads_over_gaps_but_not_back_in_time(tmp_path):
             STEPS,
             r"it\.csv: from row 100 to row 101 time steps 5 times as far as usual, as in 1 more places; data\.gaps",
         ),
-        ([1] * 100 + [0] + [1] * 298, "from row 101 to row 102 time goes back or stands still, as in 0 more places"),
+        ([1] * 100 + [0] + [1] * 298, "from row 101 to row 102 time stands still, as in 0 more places; keep one row"),
         ([-1] * 399, "from row 1 to row 2 time goes back"),
     ],
 )

@@ -255,8 +255,8 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(tmp_path, change, option
         (b"a,b\n1,2,3\n4,5,6\n", "its rows have more fields than its header"),
         (b"a,b\n1,2\n4,5,6\n", "not a CSV file, or a damaged one: .*line 3"),
         (b"a,a\n1,2\n4,5\n", "two columns are named 'a'"),
-        (b"a;b\n1;2\n4;5\n", "column 'a;b' holds no numbers .*commas"),
-        (b"\xff\xfe\x00a,b\n", "not a CSV file"),
+        (b"a;b\n1;2\n4;5\n", "its columns are parted by ';' .*commas"),
+        (b"\xff\xfe\x00a,b\n", "not in UTF-8"),
     ],
 )
 def test_what_is_no_csv_file_is_said(tmp_path, content, match):
