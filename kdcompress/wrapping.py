@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.foreign import Foreign, foreign, registered
 from kdcompress.architectures.module import Wrapped, represented, tapped
-from kdcompress.architectures.scoring import Distance, Preparation, Reconstruction, Score
+from kdcompress.architectures.scoring import NAMES, Distance, Preparation, Reconstruction, Score
 from kdcompress.errors import InputError
 from kdcompress.fingerprint import fingerprint
 from kdcompress.seeding import derive
@@ -168,7 +168,7 @@ def _how(score: Any) -> Score | Callable[[Tensor, Outputs], Tensor]:  # noqa: AN
         return score
     if callable(score):
         return lambda x, outputs: score(x, outputs)
-    raise InputError(f"wrap: score: expected an output's name, a mapping or a function, not {score!r:.80}")
+    raise InputError(f"wrap: score: expected a function, a mapping, or {NAMES}, not {score!r:.80}")
 
 
 def _taps(taps: Any) -> dict[str, str]:  # noqa: ANN401

@@ -23,8 +23,6 @@ _UNUSED = "num_batches_tracked"
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 _SAVED = (b"PK", b"\x80")
 """How files of torch.save begin, new and old."""
-_PARALLEL = "module."
-"""What torch.nn.DataParallel puts before each name."""
 
 
 def _named(given: str | Pinned | None) -> str | Pinned | None:
@@ -89,10 +87,23 @@ def fitting(network: nn.Module, checkpoint: str | Pinned) -> Mapping[str, Tensor
     found, where = _state(pinned(checkpoint), "checkpoint")
     own = network.state_dict()
     if said := _differences({name: tuple(value.shape) for name, value in own.items()}, own, found):
-        wrapped = {_PARALLEL + name for name in own} == set(found)
-        hint = "; a DataParallel wrote it: save the state dict of its .module" if wrapped else ""
-        raise InputError(f"checkpoint: {where} does not fit the network: {said}{hint}")
+        raise InputError(f"checkpoint: {where} does not fit the network: {said}{_prefixed(own, found, where)}")
     return found
+
+
+def _prefixed(own: Collection[str], found: Collection[str], where: str) -> str:
+    """Say how to take off what stands before each name; nothing where the names differ otherwise."""
+    read = f"torch.load({where!r}, weights_only=True)"
+    if where.endswith(".safetensors"):
+        read = f"safetensors.torch.load_file({where!r})"
+    for name in found:
+        before = name.removesuffix(next(iter(own), ""))
+        if before != name and {before + one for one in own} == set(found):
+            return (
+                f"; before each name is {before!r}, as a DataParallel or a Lightning module writes it: torch.save({{"
+                f"k.removeprefix({before!r}): v for k, v in {read}.items()}}, OTHER)"
+            )
+    return ""
 
 
 def _unfit(wanted: Mapping[str, tuple[int, ...]], network: str, found: Mapping[str, Tensor]) -> str:
@@ -146,9 +157,16 @@ def _state(weights: Pinned, key: str) -> tuple[Mapping[str, Tensor], str]:
             f"{key}: {where}: {said} (allowed: .safetensors, or a state dict that torch.save wrote)"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
-        inner = [name for name, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
-        hint = f" (there are mappings under {', '.join(map(str, inner))}: save one of them by itself)" if inner else ""
-        raise InputError(f"{key}: {where}: no state dict: not a mapping of names to tensors{hint}")
+        inner = (
+            [name for name, one in found.items() if isinstance(one, dict) and one] if isinstance(found, dict) else []
+        )
+        # An optimizer's state is a mapping too, but none of tensors.
+        inner.sort(key=lambda name: not all(isinstance(one, Tensor) for one in found[name].values()))
+        hint = inner and (
+            f" (there are mappings under {', '.join(map(str, inner))}; one by itself: torch.save(torch.load({where!r}, "
+            f"weights_only=True)[{inner[0]!r}], OTHER))"
+        )
+        raise InputError(f"{key}: {where}: no state dict: not a mapping of names to tensors{hint or ''}")
     if other := [name for name in found if not isinstance(name, str)]:
         raise InputError(f"{key}: {where}: no state dict: {other[0]!r} is no name of a tensor")
     return found, where

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from kdcompress.architectures.blocks import IMAGENET
@@ -31,7 +31,19 @@ class Reconstruction:
     reconstruction: str
 
 
-Score: TypeAlias = str | Distance | Reconstruction
+NAMES = "an output's name: output, or output.0, output.1, ... of a tuple"
+
+
+def _by_names(given: Any) -> Any:  # noqa: ANN401
+    """Refuse numbers with what the outputs are called."""
+    inner = list(given.values()) if isinstance(given, Mapping) else [given]
+    for one in [each for some in inner for each in (some if isinstance(some, list | tuple) else [some])]:
+        if isinstance(one, int | float):
+            raise ValueError(f"{one} is not {NAMES}")  # noqa: TRY004 - what pydantic's validators have to raise
+    return given
+
+
+Score: TypeAlias = Annotated[str | Distance | Reconstruction, BeforeValidator(_by_names)]
 """An output's name, or how the score comes from one or two of them."""
 
 

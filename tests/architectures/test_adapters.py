@@ -1,6 +1,7 @@
 """Detectors that were made elsewhere: a user's own network, an ONNX file, an estimator."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -140,10 +141,21 @@ class TestModule:
             detector.adapt([])
 
     def test_a_checkpoint_in_a_checkpoint_is_said(self, own, tmp_path):
-        torch.save({"epoch": 3, "state_dict": Net().state_dict()}, tmp_path / "mine.pt")
+        inner = {f"model.{name}": one for name, one in Net().state_dict().items()}
+        given = {"epoch": 3, "optimizer": {"state": {}}, "state_dict": inner}
+        torch.save(given, tmp_path / "mine.pt")
         detector = build("module", (1, 8, 8), of="own net", checkpoint=str(tmp_path / "mine.pt")).detector
-        with pytest.raises(InputError, match="there are mappings under state_dict"):
+        with pytest.raises(InputError, match="there are mappings under state_dict, optimizer; one by itself:") as said:
             detector.adapt([])
+        # What is advised, done, twice.
+        for file in ("other.pt", "last.pt"):
+            line = re.search(r"torch\.save\(.*, OTHER\)", str(said.value)).group()
+            exec(line, {"torch": torch, "OTHER": tmp_path / file})
+            detector = build("module", (1, 8, 8), of="own net", checkpoint=str(tmp_path / file)).detector
+            if file == "other.pt":
+                with pytest.raises(InputError, match=r"before each name is 'model\.', as a DataParallel") as said:
+                    detector.adapt([])
+        detector.adapt([])
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_a_pickle_that_would_run_code_is_refused_with_how_to_convert_it(self, own, tmp_path, zipped):
@@ -166,7 +178,7 @@ class TestModule:
         ("state", "said"),
         [
             ({1: torch.ones(1)}, "no state dict: 1 is no name of a tensor"),
-            ({f"module.{name}": one for name, one in Net().state_dict().items()}, "a DataParallel wrote it: .*module"),
+            ({f"module.{name}": one for name, one in Net().state_dict().items()}, "'module.', as a DataParallel"),
         ],
     )
     def test_names_that_are_not_the_networks_are_said_before_anything_is_trained(self, own, tmp_path, state, said):
@@ -206,6 +218,18 @@ class TestModule:
         detector = build("module", (1, 8, 8), of="own net", score="outputs").detector
         with pytest.raises(InputError, match="unknown output 'outputs'; did you mean 'output'"):
             detector.score(IMAGES)
+
+    @pytest.mark.parametrize("given", [0, -1, 1.5, True, {"distance": [0, 1]}, {"reconstruction": 0}])
+    def test_a_number_is_no_outputs_name(self, own, given):
+        sections = {
+            "data": {"name": "digits", "normal_class": 0},
+            "teacher": {"adapter": {"name": "module", "of": "own net", "score": given}},
+            "student": {"name": "conv_ae"},
+            "strategy": {"name": "response"},
+        }
+        match = r"^r: teacher\.adapter\.score: .* is not an output's name: output, or output\.0, .* of a tuple$"
+        with pytest.raises(InputError, match=match):
+            resolve_written(recipes.parse({"name": "r", **sections}, "r"), "r")
 
     def test_an_image_is_no_score(self, own):
         detector = build("module", (1, 8, 8), of="own net").detector
