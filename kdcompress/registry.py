@@ -41,8 +41,10 @@ class Registry(Generic[T]):
     registers what it defines under the same names. The two are compared by a contract test.
     """
 
-    def __init__(self, kind: str, builtins: Mapping[str, Entry]) -> None:
+    def __init__(self, kind: str, builtins: Mapping[str, Entry], elsewhere: Mapping[str, str] = {}) -> None:  # noqa: B006
+        """Make a table; ``elsewhere`` says of names that are looked for in it, and are none, where the thing is."""
         self.kind = kind
+        self._elsewhere = elsewhere
         self._builtins = dict(builtins)
         self._items: dict[str, T] = {}
         self._descriptions = {name: entry.description for name, entry in builtins.items()}
@@ -74,7 +76,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._items:
             if name not in self._builtins:
-                raise InputError(unknown(self.kind, name, self))
+                raise InputError(self.refusal(name))
             importlib.import_module(self._builtins[name].module)
         return self._items[name]
 
@@ -90,8 +92,13 @@ class Registry(Generic[T]):
     def describe(self, name: str) -> str:
         """Return the one line that says what a name stands for, without importing it."""
         if name not in self:
-            raise InputError(unknown(self.kind, name, self))
+            raise InputError(self.refusal(name))
         return self._descriptions[name]
+
+    def refusal(self, name: str) -> str:
+        """Say that a name is not known, what the nearest one is and which ones exist, or where else the thing is."""
+        place = self._elsewhere.get(name.casefold())
+        return unknown(self.kind, name, self) + (f"; {place}" if place else "")
 
     def options(self, name: str) -> tuple[str, ...]:
         """Return the names of a builder's options, its keyword-only parameters; built-ins are not imported for it."""

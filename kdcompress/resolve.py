@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from kdcompress import plugins, signature
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
-from kdcompress.errors import InputError, RecipeError, unknown
+from kdcompress.errors import InputError, RecipeError
 from kdcompress.recipe import SIZES, Recipe, Ref, Student, Teacher, Wanted
 from kdcompress.registry import Registry
 from kdcompress.strategies import STRATEGIES
@@ -151,7 +151,11 @@ class _Problems:
         if build is None:
             return student
         inherited = _inherited(student.name, build, teacher)
-        options = self._resolved(build, {**inherited, **student.options}, "student", SIZES)
+        given = {**inherited, **student.options}
+        options = self._resolved(build, given, "student", SIZES)
+        if student.name in _MADE_OF and "of" not in given:
+            said = f"{_UNNAMED}{_instead(teacher)}"
+            self.problems = [said if one == "student.of: missing" else one for one in self.problems]
         options.pop("width", None)
         metric, _ = student.target
         options[metric] = getattr(student, metric) or 1.0
@@ -202,7 +206,7 @@ class _Problems:
 
     def _builder(self, registry: Registry[Any], name: str, where: str) -> Callable[..., Any] | None:
         if name not in registry:
-            self.problems.append(f"{where}.name: {unknown(registry.kind, name, registry)}")
+            self.problems.append(f"{where}.name: {registry.refusal(name)}")
             return None
         build: Callable[..., Any] = registry[name]
         if registry is ARCHITECTURES and "width" not in inspect.signature(build).parameters:
@@ -228,6 +232,28 @@ class _Problems:
         except InputError as error:
             self.problems.append(f"{where}: {error}")
         return {}
+
+
+_UNNAMED = (
+    "student.of: missing: the name of a network of your own, from @kd.MODULES.register(NAME) in a plug-in or program"
+)
+
+
+def _instead(teacher: Ref | None) -> str:
+    """Say what a student of a teacher can be that is no network with a name."""
+    if teacher is None or teacher.name == "module":
+        return ""
+    if teacher.name.startswith("wrapped-"):
+        # What is in a program's hands cannot be built anew, and a student of a bundle has to be.
+        return (
+            "; kd.wrap gives its module none, and a bundle is rebuilt by it: register a function that returns such a "
+            "module, and give its name as of, and score and taps as to kd.wrap"
+        )
+    if signature.required(ARCHITECTURES[teacher.name]):
+        return (
+            f"; an adapter of {teacher.name} holds no network that could be narrowed (allowed as the teacher: module)"
+        )
+    return f"; a smaller '{teacher.name}' is student: {{name: {teacher.name}}}"
 
 
 def _inherited(name: str, build: Callable[..., Any], teacher: Ref | None) -> dict[str, Any]:

@@ -50,6 +50,14 @@ def test_a_built_in_is_imported_when_it_is_used(fruit, package):
     assert fruit["apple"] is sys.modules[f"{package}.apple"].apple
 
 
+def test_a_name_that_is_looked_for_in_another_place_is_told_where():
+    table = Registry("fruit", {}, {"tomato": "a tomato is a vegetable, list vegetables"})
+    with pytest.raises(InputError, match=r"unknown fruit 'Tomato' \(allowed: none\); a tomato is a vegetable, list"):
+        table["Tomato"]
+    with pytest.raises(InputError, match=r"unknown fruit 'leek' \(allowed: none\)$"):
+        table["leek"]
+
+
 def test_a_taken_name_raises(fruit):
     fruit.register("pear", "Green.")(object())
     with pytest.raises(InputError, match="fruit 'pear' is registered already; choose another name"):

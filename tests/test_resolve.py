@@ -176,6 +176,14 @@ def test_the_recipe_as_written_stays():
             {"teacher": {"adapter": {"name": "onnx", "file": "a.onnx"}}},
             "teacher.adapter.file: a.onnx: no such file",
         ),
+        # Pruning is a student.
+        (
+            {"strategy": {"name": "pruning"}},
+            "strategy.name: unknown strategy 'pruning' (allowed: adversarial, attention, fitted, frozen, hint, joint, "
+            "latent, logits, maps, progressive, reconstruction, relational, response, scratch, sequence, similarity, "
+            "whitened); a network of your own with fewer channels is a student, student: {name: sliced} "
+            "(docs/own_detector.md)",
+        ),
         # A name that means something to pydantic means nothing in a recipe.
         (
             {"data": {"name": "digits", "model_config": 1}},

@@ -111,6 +111,6 @@ def _check_names(recipe: recipes.Recipe, where: str) -> None:
 
 def _wrong(key: str, registry: Registry[Any], ref: Ref, besides: Sequence[str]) -> list[str]:
     if ref.name not in registry:
-        return [f"{key}.name: {unknown(registry.kind, ref.name, registry)}"]
+        return [f"{key}.name: {registry.refusal(ref.name)}"]
     known = list(dict.fromkeys([*besides, *registry.options(ref.name)]))
     return [f"{key}.{one}: {unknown('key', one, known)}" for one in ref.options if one not in known]

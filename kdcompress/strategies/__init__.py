@@ -17,6 +17,8 @@ Where ``teacher`` is None the stages are those of the control: the same student 
 sizes, schedules and learning rates, with its own losses alone.
 """
 
+_NARROWED = "a network of your own with fewer channels is a student, student: {name: sliced} (docs/own_detector.md)"
+
 STRATEGIES: Registry[Strategy] = Registry(
     "strategy",
     {
@@ -88,4 +90,5 @@ STRATEGIES: Registry[Strategy] = Registry(
             "Learn from a frozen teacher whose score is calibrated first; the student's is calibrated in the end.",
         ),
     },
+    dict.fromkeys(("prune", "pruned", "pruning", "slice", "sliced", "slicing"), _NARROWED),
 )

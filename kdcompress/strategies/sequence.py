@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from kdcompress import signature
-from kdcompress.errors import InputError, unknown
+from kdcompress.errors import InputError
 from kdcompress.recipe import Ref
 from kdcompress.stage import Stage
 from kdcompress.strategies import STRATEGIES
@@ -32,7 +32,7 @@ class Step(Ref, json_schema_extra={"x-registry": "strategy"}):
         options = {key: value for key, value in given.items() if key != "name"}
         name = given["name"]
         if name not in STRATEGIES:
-            raise _errors([f"name: {unknown(STRATEGIES.kind, name, STRATEGIES)}"], given)
+            raise _errors([f"name: {STRATEGIES.refusal(name)}"], given)
         build = STRATEGIES[name]
         try:
             return {"name": name, **signature.resolved(build, options)}

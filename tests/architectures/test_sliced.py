@@ -199,12 +199,35 @@ def test_student_and_control_start_from_the_teachers_slices(tmp_path, monkeypatc
         ),
         ({"student": {"name": "sliced", "macs_ratio": 10_000}}, "10000 cannot be reached"),
         ({"student": {"name": "sliced", "start": "slices"}}, "did you mean 'sliced'"),
+        (
+            {"teacher": {"architecture": {"name": "conv_ae"}}, "student": {"name": "sliced"}},
+            r"student.of: missing: .*kd.MODULES.register.*a smaller 'conv_ae' is student: {name: conv_ae}",
+        ),
+        (
+            {"teacher": {"adapter": {"name": "estimator", "of": "OneClassSVM"}}, "student": {"name": "sliced"}},
+            "student.of: missing: .*estimator holds no network",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_trained(sections, said):
     student = {"score": SCORES["residual"], **sections["student"]}
     with pytest.raises(KdcompressError, match=said):
         check(written(**{**sections, "student": student}), "here")
+
+
+def test_of_a_wrapped_teacher_it_is_said_what_to_give_and_that_works(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdcompress.profiling.profile.latency_ms", lambda *_, **__: 1.0)
+    torch.manual_seed(7)  # what was wrapped under one name is registered once
+    teacher = wrap(Same(), score=SCORES["residual"], input_shape=SHAPE)
+    own = {"teacher": {"architecture": {"name": teacher.name}, "strategy": {"name": "fitted"}}}
+    try:
+        with pytest.raises(KdcompressError, match="student.of: missing: .*kd.wrap gives its module none, .* register"):
+            check(written(**own), "here")
+        student = {"name": "sliced", "of": "residual", "score": SCORES["residual"], "macs_ratio": 5}
+        found = run(written(**own, student=student), tmp_path)
+        assert found.result.compression.macs >= 5
+    finally:
+        ARCHITECTURES._forget(teacher.name)
 
 
 @pytest.mark.usefixtures("clean")
