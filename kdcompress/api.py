@@ -24,7 +24,7 @@ from kdcompress.results import Result
 from kdcompress.scale import benchmark as scale
 from kdcompress.scale import search as hunting
 from kdcompress.types import Detector
-from kdcompress.wrapping import Teacher
+from kdcompress.wrapping import Teacher, how
 
 
 def distill(
@@ -72,6 +72,10 @@ def distill(
     if isinstance(taught := sections.get("teacher"), Teacher):
         sections["teacher"] = {"architecture": {"name": taught.name}, "strategy": {"name": "fitted"}}
         plain.pop("teacher", None)
+    elif taught is not None and not isinstance(taught, Mapping):
+        raise InputError(
+            f"teacher: expected a mapping, or a detector that is wrapped, not {type(taught).__name__}: {how(taught)}"
+        )
     for key, given_section in sections.items():
         plain[key] = lineage.merged(plain.get(key), given_section)
     parsed = recipe.parse(plain, where)

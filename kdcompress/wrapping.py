@@ -6,6 +6,7 @@ import copy
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -123,7 +124,10 @@ def wrap(
             )
         detector = _Function(module_or_callable, score)
     else:
-        raise InputError(f"wrap: expected a torch module or a function, not {type(module_or_callable).__name__}")
+        raise InputError(
+            f"wrap: expected a torch module or a function, not {type(module_or_callable).__name__}"
+            f"{': ' + how(module_or_callable) if scorers(module_or_callable) else ''}"
+        )
     probes = _probes(shape)
     try:
         found = detector.eval().score(probes)
@@ -146,6 +150,24 @@ def wrap(
     # The last one that was wrapped teaches: the first may have changed since, as a function's state is the user's.
     _WRAPPED[name] = teacher
     return teacher
+
+
+def how(thing: object) -> str:
+    """Return the call that makes a teacher of something, for messages."""
+    if isinstance(thing, nn.Module):
+        return "kd.wrap(module, score=..., input_shape=...)"
+    if names := scorers(thing):
+        # PyOD's scores are high for anomalies already.
+        turned = "" if type(thing).__module__.startswith("pyod.") else "score=numpy.negative, "
+        return f"kd.wrap(detector.{names[0]}, {turned}input_shape=...)"
+    if isinstance(thing, str | Path):
+        return "{'bundle': FILE} for a bundle, {'recipe': NAME} for a recipe"
+    return "kd.wrap(function, input_shape=...)" if callable(thing) else "kd.wrap(module or function, input_shape=...)"
+
+
+def scorers(thing: object) -> list[str]:
+    """Return the names of the functions by which an estimator says how odd samples are."""
+    return [name for name in ("decision_function", "score_samples") if hasattr(thing, name)]
 
 
 def _how(score: Any) -> Score | Callable[[Tensor, Outputs], Tensor]:  # noqa: ANN401

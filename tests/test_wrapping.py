@@ -198,6 +198,7 @@ def test_what_was_wrapped_is_not_touched():
     ("given", "said"),
     [
         ((3, {}), "expected a torch module or a function"),
+        ((fitted(50), {}), r"not OneClassSVM: kd\.wrap\(detector\.decision_function, score=numpy\.negative, "),
         ((net(), {"score": {"reconstruct": "output"}}), "one of distance, reconstruction"),
         ((net(), {"score": {"distance": 3}}), "score: distance: expected the names of two outputs, not 3"),
         (
@@ -298,3 +299,18 @@ def test_a_network_that_does_not_run_without_data_teaches(how, tmp_path, monkeyp
         # A matrix of 64 by 8, or the memory's four gates over eight steps.
         assert result.teacher.macs == (64 * 8 if how != "state" else 8 * 4 * 4 * (8 + 4))
         assert result.compression.macs >= 1
+
+
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        (net(), r"not \w+: kd\.wrap\(module, score=\.\.\., input_shape"),
+        (fitted(50), r"not OneClassSVM: kd\.wrap\(detector\.decision_function, score=numpy\.negative"),
+        (plainly_above, r"not function: kd\.wrap\(function, input_shape"),
+        ("teacher.safetensors", "not str: {'bundle': FILE} for a bundle"),
+        (3, r"not int: kd\.wrap\(module or function"),
+    ],
+)
+def test_a_teacher_that_is_not_wrapped_is_told_how(teacher, said, tmp_path):
+    with pytest.raises(InputError, match=f"teacher: expected a mapping, or a detector that is wrapped, {said}"):
+        kd.distill(data=DIGITS, teacher=teacher, student=STUDENT, strategy=RESPONSE, out=tmp_path)
