@@ -102,9 +102,12 @@ def made(name: str, options: dict[str, Any], seed: int) -> Any:  # noqa: ANN401 
     fixed = {"random_state": seed} if "random_state" in known else {}
     fixed |= {"novelty": True} if "novelty" in known else {}
     try:
-        return build(**{**fixed, **options})
+        estimator = build(**{**fixed, **options})
+        # scikit-learn looks at values when it fits; where it does, a run would be on its way already.
+        getattr(estimator, "_validate_params", lambda: None)()
     except (TypeError, ValueError) as error:
         raise InputError(f"options: {name} refuses them: {error}") from error
+    return estimator
 
 
 def _class(name: str) -> Any:  # noqa: ANN401

@@ -292,7 +292,8 @@ class TestEstimator:
         assert score(copy.deepcopy(pair.detector), ROWS).tolist() == expected
 
     @pytest.mark.parametrize(
-        ("of", "options"), [("LocalOutlierFactor", {"n_neighbors": -3}), ("GaussianMixture", {"n_components": 500})]
+        ("of", "options"),
+        [("LocalOutlierFactor", {"metric": "mahalanobis"}), ("GaussianMixture", {"n_components": 500})],
     )
     def test_options_that_cannot_be_fitted_with_are_said(self, of, options):
         pair = build("estimator", (5,), of=of, options=options, kept=60)
@@ -313,6 +314,11 @@ class TestEstimator:
         [
             ({"of": "IsolationForrest"}, "did you mean 'IsolationForest'"),
             ({"of": "OneClassSVM", "options": {"mu": 0.1}}, "unknown option of OneClassSVM 'mu'; did you mean 'nu'"),
+            (
+                {"of": "LocalOutlierFactor", "options": {"n_neighbors": -3}},
+                "options: LocalOutlierFactor refuses .*n_neighbors",
+            ),
+            ({"of": "IsolationForest", "options": {"n_estimators": "many"}}, "'n_estimators' .* Got 'many' instead"),
             ({"of": "LocalOutlierFactor", "options": {"novelty": False}}, "cannot score new samples"),
             ({"of": "pyod.os"}, "PyOD"),
             ({"of": "sklearn.svm.SVC"}, "unknown estimator"),
