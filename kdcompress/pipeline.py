@@ -325,7 +325,10 @@ def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | 
     bundles = []
     several = teacher_recipes(course.recipe)
     for place, own in enumerate(several, 1):
-        trained = run(own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event))
+        with _said_of(course.recipe, place):
+            trained = run(
+                own, root, device=device, wait=True, observe=lambda _, event: course.observe("teacher", event)
+            )
         member = f"{place}: " if len(several) > 1 else ""
         rows = [row for row in trained.rundir.history() if row["arm"] == "student"]
         course.rundir.add_history(*({**row, "arm": "teacher", "stage": f"{member}{row['stage']}"} for row in rows))
@@ -336,6 +339,20 @@ def _trained_teacher(course: Course, root: Path, device: str) -> tuple[Bundle | 
         return ensemble_of(bundles, course.raw), {}
     scores = trained.rundir.scores()
     return bundles[0], {"teacher": Scored(scores["student"], scores["validation_student"])}
+
+
+@contextmanager
+def _said_of(recipe: Recipe, place: int) -> Iterator[None]:
+    """Say of what is wrong with a teacher in its own run where it stands in the recipe."""
+    try:
+        yield
+    except InputError as error:
+        if type(error) is not InputError:
+            raise
+        assert recipe.teacher is not None, "somebody teaches"
+        members = recipe.teacher.ensemble
+        key = f"ensemble.{place - 1}.{members[place - 1].source_key}" if members else recipe.teacher.source_key
+        raise InputError(f"teacher.{key}: {error}") from error
 
 
 def _distil(

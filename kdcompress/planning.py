@@ -105,8 +105,23 @@ def _teacher(source: Teacher, data: OneClassData, raw: Tensor, where: str) -> Pa
     with _named(f"{where}.{source.source_key}", own.name):
         pair = _meta(own.name, {**options, "width": _size(own, options, raw, above).width}, raw)
         interface(pair, raw)  # so that what its outputs lack is said of it, and not of whom it teaches
+        if source.source_key == "adapter":
+            _check_score(pair, raw)
         pair.detector.check_files()
     return pair
+
+
+def _check_score(pair: Pair, raw: Tensor) -> None:
+    """Check the shape of a detector's scores, as far as they can be had without data."""
+    try:
+        with torch.no_grad():
+            found = Scorer(pair.detector.eval())(raw)
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - what somebody else's code raises where it needs values; vetting has some
+        return
+    if found.shape != (len(raw),):
+        raise InputError(f"score: {list(found.shape)} for {len(raw)} samples, not one number for each of them")
 
 
 def _notes(source: Teacher | None) -> tuple[str, ...]:

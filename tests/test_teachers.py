@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from kdcompress import bundle
 from kdcompress.architectures.ensemble import Ensemble
+from kdcompress.architectures.modules import MODULES
 from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score
 from kdcompress.pipeline import check, resolve_written, run
@@ -214,3 +216,51 @@ def test_a_suite_trains_the_members_before_the_cells_that_share_them():
     found = tasks(parse_suite(suite))
     assert [one.kind for one in found] == ["teacher", "cell", "cell"]
     assert found[1].needs == found[2].needs == (found[0].name,)
+
+
+class Wrong(nn.Module):
+    """A network whose scores are of a kind that nobody can learn."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.layer = kind, nn.Linear(64, 2)
+        if kind == "features":
+            nn.init.constant_(self.layer.weight, torch.nan)
+
+    def forward(self, x):
+        found = self.layer(x.flatten(1))
+        kinds = {"two": found, "deep": found[:, :1, None], "one": found.mean(), "nan": found[:, 0] * torch.nan}
+        return kinds[self.kind] if self.kind in kinds else {"score": x.flatten(1).sum(1), "output": found}
+
+
+@pytest.fixture
+def wrong():
+    kinds = ("two", "deep", "one", "nan", "features")
+    for kind in kinds:
+        MODULES.register(kind)(lambda kind=kind: Wrong(kind))
+    yield
+    for kind in kinds:
+        MODULES._forget(kind)
+
+
+@pytest.mark.usefixtures("wrong")
+class TestAdaptersThatCannotTeach:
+    @pytest.mark.parametrize(("kind", "shape"), [("two", r"\[2, 2\]"), ("deep", r"\[2, 1, 1\]"), ("one", r"\[\]")])
+    def test_scores_of_another_shape_are_found_without_a_run(self, kind, shape):
+        match = rf"it\.yaml: teacher\.adapter\.score: output 'output' is {shape}, not one .*allowed: an output \[N\]"
+        with pytest.raises(RecipeError, match=match):
+            check(recipe({"adapter": {"name": "module", "of": kind}}), "it.yaml")
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_scores_that_are_no_numbers_are_said_of_the_key_and_not_of_a_learning_rate(self, several, tmp_path):
+        adapter = {"adapter": {"name": "module", "of": "nan"}}
+        teacher, key = ({"ensemble": [NEIGHBOURS, adapter]}, "ensemble.1.adapter") if several else (adapter, "adapter")
+        with pytest.raises(InputError, match=rf"^teacher\.{key}: module: its scores are no finite") as caught:
+            run(recipe(teacher), tmp_path)
+        assert "learning rate" not in str(caught.value)
+
+    def test_outputs_that_are_no_numbers_are_said_of_the_teacher_and_not_of_the_students_learning_rate(self, tmp_path):
+        adapter = {"name": "module", "of": "features", "score": "score", "taps": {"latent": "layer"}}
+        given = {"student": {"name": "mlp_ae", "base": 4}, "strategy": {"name": "latent", "epochs": 1}}
+        with pytest.raises(InputError, match="^teacher: its output 'latent' has values that are no finite numbers"):
+            run(recipe({"adapter": adapter}, **given), tmp_path)

@@ -142,7 +142,12 @@ def scored(x: Tensor, outputs: Outputs, score: Score) -> Tensor:
         if found.ndim == 2 and found.shape[1] == 1:
             found = found.squeeze(1)
         if found.ndim != 1:
-            raise InputError(f"score: output '{score}' is {list(found.shape)}, not one number for each of the samples")
+            every = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+            raise InputError(
+                f"score: output '{score}' is {list(found.shape)}, not one number for each of the samples (allowed: an "
+                "output [N] or [N, 1], {distance: [ONE, OTHER]} of two outputs, {reconstruction: ONE} of one and the "
+                f"input; there are: {every})"
+            )
         return found
     one = x if isinstance(score, Reconstruction) else outputs[score.distance[0]]
     other = outputs[score.reconstruction if isinstance(score, Reconstruction) else score.distance[1]]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdcompress.engine.plan import Plan
 from kdcompress.engine.store import Memory, Store
+from kdcompress.errors import InputError
 from kdcompress.stage import Judge, Projection, Side, SideName, Stage
 from kdcompress.types import SCORE, Outputs, Pair
 
@@ -153,6 +154,12 @@ def _outputs(
             part = _formatted(chunk, plan)
             outputs = _float(pair.detector(part))
             outputs = _with_score(pair, part, outputs) if SCORE in wanted else outputs
+            for output in wanted & outputs.keys():
+                if not outputs[output].isfinite().all():
+                    raise InputError(
+                        f"{name}: its output '{output}' has values that are no finite numbers for training normals, or "
+                        "what was made of them: nobody can learn from it (are its preparation and its weights right?)"
+                    )
             for output in [one for one in outputs if everything or one in wanted]:
                 if output not in stores:
                     stores[output] = memory.store(f"the {name}'s outputs '{output}'", len(x), outputs[output][0])

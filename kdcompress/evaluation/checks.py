@@ -16,7 +16,7 @@ def check_finite(scores: np.ndarray, what: str) -> None:
         which = ", ".join(map(str, bad[:SHOWN])) + (", ..." if bad.size > SHOWN else "")
         raise ScoreError(
             f"{what}: {bad.size} of {scores.size} scores are not finite (samples {which}); "
-            "check that the data are finite; if it was trained here, training diverged: lower the learning rate"
+            "check that the data are finite and that its weights are: those of a training that diverged are not"
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdcompress import queries
 from kdcompress.errors import InputError, ScoreError
-from kdcompress.evaluation.scoring import score
+from kdcompress.evaluation.scoring import unchecked
 from kdcompress.seeding import derive
 from kdcompress.types import Detector
 
@@ -42,9 +42,16 @@ def vetted(
     changed = queries.made(("noise", "shuffles", "uniform"), train, _SAMPLES, derive(0, "vetting"))
     both = torch.cat([some, changed])
     try:
-        found, again, parted = (score(detector, both, device=device, batch_size=size) for size in (512, 512, 7))
-    except ScoreError as error:
+        found, again, parted = (unchecked(detector, both, device=device, batch_size=size) for size in (512, 512, 7))
+    except (InputError, ScoreError) as error:
         raise InputError(f"{name}: {error}") from error
+    finite = np.isfinite(found)
+    if not finite.all():
+        raise InputError(
+            f"{name}: its scores are no finite numbers for {_share(~finite[: len(some)])} normals and "
+            f"{_share(~finite[len(some) :])} changed ones (are its score, its preparation and its weights right? "
+            "scores are float32)"
+        )
     spread = float(np.ptp(found))
     if spread == 0:
         raise InputError(
@@ -70,3 +77,7 @@ def vetted(
             f"ones ({np.median(odd):.4g}): higher should be more anomalous; is its score the other way round?",
         )
     return ()
+
+
+def _share(those: np.ndarray) -> str:
+    return f"{int(those.sum())} of {len(those)}"
