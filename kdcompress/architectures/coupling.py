@@ -76,7 +76,7 @@ def coupled(network: nn.Module, x: Tensor) -> Coupling:
         families[_kind(runs, channel)].append(channel)
     if not any(len(family) > 1 for family in families.values()):
         unknown = [
-            f"{type(module).__name__} '{name}'"
+            f"{type(module).__name__} '{name}'" if name else f"{type(module).__name__}'s own parameters"
             for name, module in network.named_modules()
             if layer_rules.rule_of(module) is None and any(True for _ in module.parameters(recurse=False))
         ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from kdcompress.architectures import layer_rules
+from kdcompress.architectures.borrowed import borrowed
 from kdcompress.architectures.channels import Side, cut, long, refused
 from kdcompress.architectures.coupling import Coupling, Gone, coupled
 from kdcompress.architectures.scoring import named
@@ -67,6 +68,15 @@ def understood(network: nn.Module, x: Tensor) -> Coupling:
     Raises:
         InputError: with the kind and the name of the first layer that computes something else.
     """
+    try:
+        return _understood(network, x)
+    except InputError as error:
+        if not (said := borrowed(network, x)):
+            raise
+        raise InputError(f"{error}; {said}") from error
+
+
+def _understood(network: nn.Module, x: Tensor) -> Coupling:
     found = coupled(network, x)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)

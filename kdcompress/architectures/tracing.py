@@ -169,6 +169,9 @@ def traced(network: nn.Module, x: Tensor) -> Trace:
         except InputError:
             raise
         except Exception as error:  # whatever the user's network or the tracer raises
+            if place := _astray(graph, names):
+                why = "what it puts out is moved between channels, as a shuffle does, in a way that is not followed"
+                raise refused(*place, why) from error
             raise InputError(f"Torch-Pruning cannot follow the network: {type(error).__name__}: {error}") from error
     _order(graph)
     known = {id(module): name for module, name in names.items()}
@@ -180,6 +183,28 @@ def traced(network: nn.Module, x: Tensor) -> Trace:
         if isinstance(maker, Recurrent) and maker.layer.bidirectional:
             raise refused(maker.layer, maker.name, "bidirectional, and its last state is used (allowed: its outputs)")
     return Trace(graph, own, found, shapes)
+
+
+def _astray(graph: Any, names: dict[nn.Module, str]) -> tuple[nn.Module, str] | None:  # noqa: ANN401
+    """Return the layer before the step through which Torch-Pruning cannot follow channels; None where it is no step."""
+    from torch_pruning.dependency import index_mapping
+
+    nodes = getattr(graph, "module2node", {})
+    for module, node in nodes.items():
+        graph.module2node = {module: node}
+        try:
+            index_mapping.update_index_mapping(graph)
+        except Exception:  # noqa: BLE001 - whatever the tracer raises
+            waiting, seen = [node], set()
+            while waiting:
+                one = waiting.pop(0)
+                if one.module in names:
+                    return one.module, names[one.module]
+                waiting += [given for given in one.inputs if id(given) not in seen]
+                seen |= {id(given) for given in one.inputs}
+        finally:
+            graph.module2node = nodes
+    return None
 
 
 def _order(graph: Any) -> None:  # noqa: ANN401

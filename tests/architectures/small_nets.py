@@ -237,3 +237,43 @@ class Flattened(nn.Module):
 
     def forward(self, x):
         return self.last(self.first(x).flatten(1))
+
+
+class Shuffling(nn.Module):
+    """A block of ShuffleNet V2: half of the channels pass, and then both halves are interleaved."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.aside = nn.Conv2d(8, 8, 1) if first else None
+        self.branch = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8))
+
+    def forward(self, x):
+        one, other = (self.aside(x), x) if self.aside is not None else x.chunk(2, 1)
+        y = torch.cat((one, self.branch(other)), 1)
+        n, c, h, w = y.shape
+        return y.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+
+
+class ShuffleNet(nn.Module):
+    """Blocks of ShuffleNet V2, one after another."""
+
+    def __init__(self, blocks):
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.blocks = nn.Sequential(*(Shuffling(number == 0) for number in range(blocks)))
+        self.last = nn.Conv2d(16, 1, 1)
+
+    def forward(self, x):
+        return self.last(self.blocks(self.first(x)))
+
+
+class Tied(nn.Module):
+    """A decoder that is its encoder, transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.code, self.last = nn.Linear(3, 8), nn.Linear(8, 6), nn.Linear(8, 3)
+
+    def forward(self, x):
+        code = torch.relu(self.code(torch.relu(self.first(x))))
+        return self.last(torch.relu(code @ self.code.weight))
