@@ -53,11 +53,7 @@ def distill(
         InputError: for wrong input, before anything is trained.
         KdcompressError: where training or scoring fails.
     """
-    plug_ins.load_installed()
-    given = [plug_ins.load(one) for one in _listed(plugins)]
-    root = _path(out, "out")
-    if source is not None and not isinstance(source, str | Path | Mapping):
-        raise InputError(f"recipe: expected a path, a name or a mapping, not {source!r:.80}")
+    root, given = _begun({} if source is None else source, "recipe", out, plugins)
     if isinstance(source, str | Path):
         path = library.find(str(source))
         plain, where = library.read(path), str(path)
@@ -90,6 +86,7 @@ def benchmark(
     jobs: int | None = None,
     only: str | None = None,
     device: str | torch.device = "auto",
+    fresh: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Run a suite, each cell in a process of its own, and return its summary; cells that are done are not repeated.
@@ -103,17 +100,14 @@ def benchmark(
         jobs: cells at a time; None for as many as their threads leave room for.
         only: run the cells whose names match this pattern.
         device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
+        fresh: start over beside what is there already.
         plugins: files with parts of your own.
 
     Raises:
         InputError: for wrong input in any cell, before anything is trained.
     """
     _importable_main("kd.benchmark")
-    plug_ins.load_installed()
-    given = [plug_ins.load(one) for one in _listed(plugins)]
-    root = _path(out, "out")
-    if not isinstance(source, str | Path | Mapping):
-        raise InputError(f"suite: expected a path, a name or a mapping, not {source!r:.80}")
+    root, given = _begun(source, "suite", out, plugins)
     if isinstance(source, Mapping):
         parsed = suite.parse({"name": "suite", **source}, "suite", given)
     else:
@@ -122,7 +116,7 @@ def benchmark(
         raise InputError(f"jobs: expected a whole number from 1 to {scale.MOST_JOBS:,} or None, not {jobs!r:.80}")
     if only is not None and not isinstance(only, str):
         raise InputError(f"only: expected a pattern of names or None, not {only!r:.80}")
-    work = scale.prepare(parsed, root, device=str(device), jobs=jobs, only=only, observe=lambda _: None)
+    work = scale.prepare(parsed, root, device=str(device), jobs=jobs, only=only, fresh=fresh, observe=lambda _: None)
     if not isinstance(source, Mapping):
         scale.check_lock(library.find(str(source)).with_suffix(".lock"), work.manifest)
     with closing(scale.run(work, plugin_files=[one.path for one in given])) as happenings:
@@ -141,6 +135,7 @@ def search(
     out: str | Path = "runs",
     jobs: int = 1,
     device: str | torch.device = "auto",
+    fresh: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Search for a student's settings within a budget, without a label, and return what was found.
@@ -157,17 +152,14 @@ def search(
         out: folder of all searches.
         jobs: trials at a time.
         device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
+        fresh: start over beside what is there already.
         plugins: files with parts of your own.
 
     Raises:
         InputError: for wrong input, before anything is trained.
     """
     _importable_main("kd.search")
-    plug_ins.load_installed()
-    given = [plug_ins.load(one) for one in _listed(plugins)]
-    root = _path(out, "out")
-    if not isinstance(source, str | Path | Mapping):
-        raise InputError(f"recipe: expected a path, a name or a mapping, not {source!r:.80}")
+    root, given = _begun(source, "recipe", out, plugins)
     for name, value, most in (("trials", trials, hunting.MOST_TRIALS), ("jobs", jobs, scale.MOST_JOBS)):
         if type(value) is not int or not 1 <= value <= most:
             raise InputError(f"{name}: expected a whole number from 1 to {most:,}, not {value!r:.80}")
@@ -181,7 +173,7 @@ def search(
         parsed = space.parse({"name": "run", **source}, "recipe", given)
     else:
         parsed = space.load(str(source), (), given)
-    hunt = hunting.prepare(parsed, budget, root, trials=trials, device=str(device), jobs=jobs)
+    hunt = hunting.prepare(parsed, budget, root, trials=trials, device=str(device), jobs=jobs, fresh=fresh)
     with closing(hunting.run(hunt, plugin_files=[one.path for one in given])) as happenings:
         for _ in happenings:
             pass
@@ -205,6 +197,18 @@ def load(path: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -
             "(allowed: a bundle, .safetensors)"
         )
     return bundle.load(file).detector
+
+
+def _begun(
+    source: object, kind: str, out: str | Path, plugins: str | Path | Sequence[str | Path]
+) -> tuple[Path, list[plug_ins.Plugin]]:
+    """Load plug-ins, and return them with the folder for output; what comes instead of a source is refused."""
+    plug_ins.load_installed()
+    given = [plug_ins.load(one) for one in _listed(plugins)]
+    root = _path(out, "out")
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(f"{kind}: expected a path, a name or a mapping, not {source!r:.80}")
+    return root, given
 
 
 def _warn(arm: str, event: Event) -> None:

@@ -65,6 +65,19 @@ def _arrays(what: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     return buffer.getvalue()
 
 
+def numbered(name: str, number: int) -> str:
+    """Return what the first, second, ... of a name is called: ``name``, ``name-2``, ..."""
+    return name if number <= 1 else f"{name}-{number}"
+
+
+def numbers(folder: Path, name: str) -> Iterator[int]:
+    """Return which of the `numbered` are in a folder."""
+    pattern = re.compile(re.escape(name) + r"(?:-(\d+))?")
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if match := pattern.fullmatch(entry.name):
+            yield int(match[1] or 1)
+
+
 @dataclass(frozen=True)
 class CheckpointFile:
     """Where one arm's training is kept; the engine's slot."""
@@ -123,15 +136,8 @@ class RunDir:
     @classmethod
     def newest(cls, root: Path, name: str, digest: str, *, fresh: bool = False) -> RunDir:
         """Return where the newest run of a digest is or would be, or with ``fresh`` the next; nothing is made."""
-        number = max(cls._numbers(root / name, digest), default=0) + (1 if fresh else 0)
-        return cls(root / name / (digest if number <= 1 else f"{digest}-{number}"))
-
-    @staticmethod
-    def _numbers(folder: Path, digest: str) -> Iterator[int]:
-        pattern = re.compile(re.escape(digest) + r"(?:-(\d+))?")
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if match := pattern.fullmatch(entry.name):
-                yield int(match[1] or 1)
+        number = max(numbers(root / name, digest), default=0) + (1 if fresh else 0)
+        return cls(root / name / numbered(digest, number))
 
     @classmethod
     def existing(cls, path: Path) -> RunDir:

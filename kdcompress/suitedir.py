@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import filelock
 import pydantic
@@ -15,7 +15,7 @@ import pydantic
 from kdcompress import contents
 from kdcompress.errors import InputError
 from kdcompress.results import Result, to_json
-from kdcompress.rundir import write_atomic
+from kdcompress.rundir import numbered, numbers, write_atomic
 from kdcompress.signature import problems
 from kdcompress.suite import Published, Suite
 
@@ -67,6 +67,17 @@ class SuiteDir:
     """A suite's folder: one ``<cell>.json`` for each cell that is done, and everything that is made from them."""
 
     path: Path
+
+    @classmethod
+    def newest(cls, root: Path, name: str, *, fresh: bool = False) -> Self:
+        """Return where the newest run of a suite is or would be, or with ``fresh`` the next; nothing is made.
+
+        That is ``NAME``, ``NAME-2``, ``NAME-3`` and so on, without those that hold another suite, which is called so.
+        """
+        there = {number: cls(root / numbered(name, number)) for number in numbers(root, name)}
+        own = [number for number, one in there.items() if cls.holds(one.path) and one.manifest().name == name]
+        number = max(there) + 1 if fresh and own else max(own, default=1)
+        return cls(root / numbered(name, number))
 
     @classmethod
     def holds(cls, folder: Path) -> bool:
@@ -140,8 +151,8 @@ class SuiteDir:
         result = contents.read_result(path)
         if result.digest.partition("-")[0] != entry.digest:
             raise InputError(
-                f"{path}: its settings were others ({result.digest}, now {entry.digest}): move {self.path} "
-                "away to keep what is there, or give another --out"
+                f"{path}: its settings were others ({result.digest}, now {entry.digest}): run it with --fresh "
+                f"to start over beside {self.path}"
             )
         return result
 

@@ -64,6 +64,9 @@ def test_a_search_gives_what_it_found_and_goes_on(tmp_path):
     assert found["chosen"]["trial"] == "trial-001"
     assert found["chosen"]["auroc"] > 0
     assert kd.search(recipe, max_params=3000, trials=1, out=tmp_path) == found
+    again = kd.search(recipe, max_params=3000, trials=1, out=tmp_path, fresh=True)
+    assert [one["student"] for one in again["trials"]] == [one["student"] for one in found["trials"]]
+    assert (tmp_path / "mine-search-2" / "search.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from kdcompress.plugins import Plugin
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Cells at a time; unset, as many as their threads allow.")
 @click.option("--only", metavar="PATTERN", help="Run the cells whose names match, e.g. 'pkdgan-mnist_*'.")
 @click.option("--lock", is_flag=True, help="Write SUITE's .lock, to which results are held from then on, and stop.")
+@options.fresh
 @options.device
 @options.plugin
 @options.as_json
@@ -33,6 +34,7 @@ def command(
     jobs: int | None,
     only: str | None,
     lock: bool,
+    fresh: bool,
     device: str,
     plugins: tuple[Plugin, ...],
     as_json: bool,
@@ -41,7 +43,8 @@ def command(
     """Run a suite: a recipe with a grid, each cell in a process of its own.
 
     Each cell that is done is one file in OUT/<suite>. The same command run again goes on where it stopped, or tries
-    again what failed. `kdcompress report OUT/<suite>` rebuilds the report.
+    again what failed. `kdcompress report OUT/<suite>` rebuilds the report. --fresh starts over in OUT/<suite>-2, -3 and
+    so on; without it, the newest goes on.
     """
     from kdcompress import suite as suites
 
@@ -53,7 +56,7 @@ def command(
     from kdcompress.scale import benchmark
 
     with Cells(len(parsed.cells), silent=quiet) as shown:
-        work = benchmark.prepare(parsed, out, device=device, jobs=jobs, only=only, observe=shown.checked)
+        work = benchmark.prepare(parsed, out, device=device, jobs=jobs, only=only, fresh=fresh, observe=shown.checked)
         if lock:
             benchmark.write_lock(lock_file, work.manifest)
             click.echo(lock_file)

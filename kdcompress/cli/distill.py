@@ -18,7 +18,7 @@ from kdcompress.plugins import Plugin
 @options.out("runs")
 @options.device
 @options.plugin
-@click.option("--fresh", is_flag=True, help="Start over beside an earlier run; nothing is deleted.")
+@options.fresh
 @options.as_json
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(

@@ -34,6 +34,11 @@ def as_json(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")(command)
 
 
+def fresh(command: F) -> F:
+    """Add ``--fresh``."""
+    return click.option("--fresh", is_flag=True, help="Start over beside what is there; nothing is deleted.")(command)
+
+
 def device(command: F) -> F:
     """Add ``--device``."""
     return click.option(

@@ -29,6 +29,7 @@ from kdcompress.plugins import Plugin
     "--trials", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Settings to try, in all."
 )
 @click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Trials at a time.")
+@options.fresh
 @options.device
 @options.plugin
 @options.as_json
@@ -42,6 +43,7 @@ def command(
     max_latency_ms: float | None,
     trials: int,
     jobs: int,
+    fresh: bool,
     device: str,
     plugins: tuple[Plugin, ...],
     as_json: bool,
@@ -51,7 +53,8 @@ def command(
 
     RECIPE may say what is varied (search: {student.latent: [8, 16, 32]}); else its learning rate and its student's
     size are. Students, and the same networks trained alone, are chosen by how they rank held-out normals and samples
-    made of them: as the teacher does. The same command run again goes on; more --trials add to it.
+    made of them: as the teacher does. The same command run again goes on; more --trials add to it. --fresh starts over
+    in OUT/<recipe>-search-2, -3 and so on; without it, the newest goes on.
     """
     from kdcompress import space as spaces
     from kdcompress.space import Budget
@@ -62,7 +65,7 @@ def command(
     from kdcompress.cli.cells import Cells
     from kdcompress.scale import search
 
-    hunt = search.prepare(parsed, budget, out, trials=trials, device=device, jobs=jobs)
+    hunt = search.prepare(parsed, budget, out, trials=trials, device=device, jobs=jobs, fresh=fresh)
     before = hunt.searchdir.found()
     done = sum(one.state in {"done", "refused"} for one in before.trials) if before is not None else 0
     with Cells(trials, silent=quiet) as shown:

@@ -40,7 +40,14 @@ class Work:
 
 
 def prepare(
-    suite: Suite, root: Path, *, device: str, jobs: int | None, only: str | None, observe: Callable[[int], None]
+    suite: Suite,
+    root: Path,
+    *,
+    device: str,
+    jobs: int | None,
+    only: str | None,
+    observe: Callable[[int], None],
+    fresh: bool = False,
 ) -> Work:
     """Check every cell, and find out what is left to do; nothing is computed.
 
@@ -51,6 +58,7 @@ def prepare(
         jobs: processes at a time; None for as many as the cells' threads leave room for.
         only: run the cells whose names match this pattern (``*`` for any text).
         observe: is told how many cells are checked.
+        fresh: start over beside what is there already.
 
     Raises:
         InputError: with every problem of any cell; where results of other settings are in the folder.
@@ -58,7 +66,7 @@ def prepare(
     device_for(device)
     found = tasks(suite, observe)
     manifest = Manifest.of(suite, {task.name: task.digest for task in found if task.kind == "cell"})
-    suitedir = SuiteDir(root / suite.name)
+    suitedir = SuiteDir.newest(root, suite.name, fresh=fresh)
     _check_folder(suitedir, manifest)
     names = [entry.name for entry in manifest.cells]
     chosen = fnmatch.filter(names, only) if only is not None else names
@@ -96,7 +104,7 @@ def _check_folder(suitedir: SuiteDir, manifest: Manifest) -> None:
         if suitedir.result(entry) is not None and now.get(entry.name) != entry.digest:
             raise InputError(
                 f"{suitedir.path}: holds {entry.name} of other settings ({entry.digest}, now "
-                f"{now.get(entry.name, 'not in the suite')}): move the folder away to keep it, or give another --out"
+                f"{now.get(entry.name, 'not in the suite')}): --fresh starts over beside it"
             )
 
 

@@ -51,8 +51,10 @@ class Hunt:
     jobs: int
 
 
-def prepare(space: Space, budget: Budget, root: Path, *, trials: int, device: str, jobs: int) -> Hunt:
-    """Find out what is searched; nothing is computed.
+def prepare(
+    space: Space, budget: Budget, root: Path, *, trials: int, device: str, jobs: int, fresh: bool = False
+) -> Hunt:
+    """Find out what is searched, with ``fresh`` beside what is there already; nothing is computed.
 
     Raises:
         InputError: where no setting can be tried, or results of another search are in the folder.
@@ -61,12 +63,11 @@ def prepare(space: Space, budget: Budget, root: Path, *, trials: int, device: st
     sampler.check()
     space = space if space.axes else usual(space, budget)
     check(space)
-    hunt = Hunt(SearchDir(root / space.name), space, budget, trials, device, jobs)
+    hunt = Hunt(SearchDir.newest(root, space.name, fresh=fresh), space, budget, trials, device, jobs)
     before = hunt.searchdir.found()
     if before is not None and before.fingerprint != space.fingerprint(budget):
         raise InputError(
-            f"{hunt.searchdir.path}: holds a search of other settings or another budget: move the folder away to keep "
-            "it, or give another --out"
+            f"{hunt.searchdir.path}: holds a search of other settings or another budget: --fresh starts over beside it"
         )
     if before is None and SearchDir.holds(hunt.searchdir.path):
         raise InputError(f"{hunt.searchdir.path}: holds a suite that is no search: give another --out")
@@ -93,7 +94,7 @@ def _check_trials(hunt: Hunt, before: Found) -> None:
     if now != done.digest.partition("-")[0]:
         raise InputError(
             f"{hunt.searchdir.path}: its trials were of other data, another teacher or another version ({done.digest}, "
-            f"now {now}): move the folder away to keep it, or give another --out"
+            f"now {now}): --fresh starts over beside it"
         )
 
 

@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,8 +31,8 @@ def parsed(**changes):
     return suites.parse({**copy.deepcopy(SUITE), **changes})
 
 
-def prepare(suite, root, *, jobs=1, only=None):
-    return benchmark.prepare(suite, root, device="cpu", jobs=jobs, only=only, observe=lambda _: None)
+def prepare(suite, root, *, jobs=1, only=None, fresh=False):
+    return benchmark.prepare(suite, root, device="cpu", jobs=jobs, only=only, observe=lambda _: None, fresh=fresh)
 
 
 def run(work):
@@ -167,8 +168,36 @@ def test_the_report_is_rebuilt_from_the_cells_alone(undisturbed, tmp_path):
 
 def test_results_of_other_settings_are_not_mixed_in(undisturbed):
     other = parsed(evaluation={"false_positive_rate": 0.1})
-    with pytest.raises(InputError, match=r"holds small_width-0.5_seed-0 of other settings .* move the folder away"):
+    with pytest.raises(
+        InputError, match=r"holds small_width-0.5_seed-0 of other settings .*: --fresh starts over beside it"
+    ):
         prepare(other, undisturbed)
+
+
+def test_fresh_starts_beside_what_is_there_and_the_newest_goes_on(undisturbed, tmp_path):
+    place = tmp_path / "small"
+    shutil.copytree(undisturbed / "small", place)
+    again = prepare(parsed(), tmp_path, fresh=True)
+    assert again.suitedir.path == tmp_path / "small-2"
+    assert len(again.left) == 4
+    again.suitedir.write_manifest(again.manifest)
+    assert prepare(parsed(), tmp_path).suitedir.path == tmp_path / "small-2"
+    assert prepare(parsed(), tmp_path, fresh=True).suitedir.path == tmp_path / "small-3"
+    assert len(list(place.glob("small_*.json"))) == 3
+
+
+def test_a_suite_that_is_called_like_a_second_run_of_another_is_left_alone(undisturbed, tmp_path):
+    for name in ("small", "small-2026-11-24"):
+        shutil.copytree(undisturbed / "small", tmp_path / name)
+    other = SuiteDir(tmp_path / "small-2")
+    other.path.mkdir()
+    other.write_manifest(SuiteDir(undisturbed / "small").manifest().model_copy(update={"name": "small-2"}))
+    assert prepare(parsed(), tmp_path).suitedir.path == tmp_path / "small"
+    assert prepare(parsed(), tmp_path, fresh=True).suitedir.path == tmp_path / "small-3"
+
+
+def test_a_first_run_may_be_fresh_too(tmp_path):
+    assert prepare(parsed(), tmp_path, fresh=True).suitedir.path == tmp_path / "small"
 
 
 def test_a_digest_is_that_of_the_run(undisturbed):

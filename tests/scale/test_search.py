@@ -16,6 +16,7 @@ from kdcompress.rundir import RunDir
 from kdcompress.scale import rule, search
 from kdcompress.scale.local import Begun, Ended
 from kdcompress.scale.local import run as RUN
+from kdcompress.searchdir import SearchDir
 from kdcompress.space import Budget
 from kdcompress.types import Scorer
 from tests.recipes import TINY
@@ -57,9 +58,9 @@ def written(folder, **changes):
     return str(path)
 
 
-def searched(folder, budget=ANY, trials=3, jobs=1, **changes):
+def searched(folder, budget=ANY, trials=3, jobs=1, fresh=False, **changes):
     space = spaces.load(written(folder, **changes))
-    hunt = search.prepare(space, budget, folder, trials=trials, device="cpu", jobs=jobs)
+    hunt = search.prepare(space, budget, folder, trials=trials, device="cpu", jobs=jobs, fresh=fresh)
     for _ in search.run(hunt, plugin_files=()):
         pass
     return hunt
@@ -155,8 +156,14 @@ def test_more_trials_go_on_where_the_first_ended(done, tmp_path):
 
 def test_another_budget_does_not_mix_with_what_is_there(tmp_path):
     searched(tmp_path, Budget(params=3000), trials=1)
-    with pytest.raises(InputError, match="holds a search of other settings or another budget"):
+    with pytest.raises(InputError, match=r"holds a search of other settings or another budget: --fresh starts over"):
         searched(tmp_path, Budget(params=2000), trials=1)
+    fresh = searched(tmp_path, Budget(params=2000), trials=1, fresh=True)
+    assert fresh.searchdir.path == tmp_path / "mine-search-2"
+    more = searched(tmp_path, Budget(params=2000), trials=2)
+    assert more.searchdir.path == fresh.searchdir.path
+    assert trials(more)[0] == trials(fresh)[0]
+    assert SearchDir(tmp_path / "mine-search").found().budget == {"params": 3000}
 
 
 def test_without_a_search_section_the_first_trial_is_the_recipe(tmp_path):
