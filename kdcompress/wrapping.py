@@ -107,6 +107,11 @@ def wrap(
         raise InputError(
             f"wrap: input_shape: expected the sides of a sample, e.g. (1, 28, 28), not {input_shape!r:.80}"
         )
+    if preprocess is not None and not callable(preprocess):
+        raise InputError(
+            "wrap: preprocess: expected a function of raw samples, e.g. lambda x: x.float() / 255, not "
+            f"{preprocess!r:.80}"
+        )
     shape, places = tuple(input_shape), _taps(taps)
     if isinstance(module_or_callable, nn.Module):
         detector: Detector = Wrapped(

@@ -215,6 +215,7 @@ def test_what_was_wrapped_is_not_touched():
         ((net(), {"taps": "inner"}), r"taps: expected dotted names .*\['encoder'\].* not 'inner'"),
         ((net(), {"taps": {"latent": 3}}), "taps: expected dotted names .* not {'latent': 3}"),
         ((net(), {"taps": [3]}), "taps: expected dotted names"),
+        ((net(), {"preprocess": {"scale": "unit"}}), "preprocess: expected a function of raw samples.* not {'scale'"),
         ((net(), {"score": "out"}), "unknown output 'out'; did you mean 'output'"),
         ((net(), {"score": {"reconstruction": "output"}, "taps": ["iner"]}), "did you mean 'inner'"),
         ((lambda images: images[0, 0, 0, 99], {}), "wrap: it failed on made-up samples"),

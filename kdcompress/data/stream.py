@@ -83,6 +83,10 @@ def _samples(one: str, shape: tuple[int, ...], dtype: str, columns: Sequence[str
         yield from parquet_table(path, shape, columns, told)
     elif path.suffix.lower() == ".npz":
         yield from _npz(path, shape, dtype)
+    elif path.suffix.lower() == ".npy":
+        raise DataError(
+            f"{one}: a bare array (allowed: images, folders of them, {', '.join(TABLES)}: an NPZ has it as X)"
+        )
     else:
         yield from _images(path, shape)
 

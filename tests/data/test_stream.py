@@ -329,3 +329,9 @@ def test_an_npz_table_without_rows_is_told(tmp_path):
     np.savez(tmp_path / "t.npz", X=np.ones((0, 3)))
     with pytest.raises(DataError, match="t.npz: X: no rows"):
         read(tmp_path / "t.npz")
+
+
+def test_a_bare_array_is_told_what_would_do(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"x\.npy: a bare array \(allowed: .*an NPZ has it as X"):
+        list(samples([str(tmp_path / "x.npy")], (3,), "float32"))
