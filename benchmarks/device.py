@@ -31,9 +31,9 @@ from kdcompress import bundle
 from kdcompress.exporting.exported import load
 from kdcompress.exporting.inputs import Inputs, of_data
 from kdcompress.exporting.measured import Side, measured
-from kdcompress.pipeline import load_data
 from kdcompress.recipe import Ref
 from kdcompress.results import Result, from_json
+from kdcompress.start import load_data
 
 STARTS = 5
 RUNTIME = Path(__file__).parent.parent / "runtime"

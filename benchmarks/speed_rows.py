@@ -20,9 +20,9 @@ import torch
 
 from kdcompress import bundle
 from kdcompress.evaluation import score
-from kdcompress.pipeline import load_data
 from kdcompress.recipe import Ref
 from kdcompress.results import from_json
+from kdcompress.start import load_data
 
 ROWS, BATCH, TIMES = 8192, 1024, 5
 

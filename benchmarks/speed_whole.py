@@ -31,6 +31,8 @@ from kdcompress import recipe as recipes
 from kdcompress.errors import MissingDataError
 from kdcompress.recipe import Recipe, Ref
 from kdcompress.seeding import derive
+from kdcompress.start import Start, load_data
+from kdcompress.teachers import teacher_recipes
 from kdcompress.types import Pair
 
 ARMS = ("teacher", "student", "control")
@@ -98,12 +100,12 @@ def whole_rows() -> list[Row]:
 
 def settings_of(recipe: Recipe) -> Settings:
     """Return what the reference has to do for a recipe of P-KDGAN's two steps."""
-    resolved, _ = pipeline.resolve_written(recipe, "recipe")
-    taught = pipeline.teacher_recipe(resolved)
-    assert taught is not None
+    begun = Start.of(recipe, "recipe")
+    resolved = begun.recipe
+    (taught,) = teacher_recipes(resolved)
     assert taught.strategy is not None
     assert resolved.strategy is not None
-    student = pipeline.planned_for(resolved, "", pipeline.load_data(resolved.data), None, "recipe").manifest
+    student = begun.planned().manifest
     alone, options = taught.strategy.options, resolved.strategy.options
     frozen, joint = options["steps"]
     assert (frozen["teacher"], joint["teacher"], joint["gan"]) == ("frozen", "joint", True)
@@ -133,7 +135,7 @@ def by_loop(settings: Settings, way: Way) -> Ran:
     """Do the same by the reference loop."""
     started = time.perf_counter()
     torch.manual_seed(settings.seed)
-    data = pipeline.load_data(settings.data)
+    data = load_data(settings.data)
     teacher = built(settings.teacher, data.input_shape, settings.teacher_seed)
     student, control = (built(settings.student, data.input_shape, settings.seed) for _ in range(2))
     x = teacher.detector.prepare(data.train)

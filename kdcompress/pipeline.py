@@ -14,29 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdcompress import bundle, outcome, training
+from kdcompress import bundle, outcome
 from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
-from kdcompress.data import DATASETS
 from kdcompress.data.one_class import OneClassData
 from kdcompress.engine.events import Event, LeftOut, Noted, Phase
 from kdcompress.engine.plan import device_for
 from kdcompress.environment import describe, machine
-from kdcompress.errors import BundleError, InputError, RecipeError
+from kdcompress.errors import InputError
 from kdcompress.evaluation.vetting import vetted
 from kdcompress.outcome import Scored
-from kdcompress.planning import Planned, plan
-from kdcompress.product import built
-from kdcompress.recipe import Recipe, Ref
+from kdcompress.planning import Planned
+from kdcompress.recipe import Recipe
 from kdcompress.reporting.files import write_run
-from kdcompress.resolve import admitted, resolve
+from kdcompress.resolve import resolve
 from kdcompress.results import Evaluation, Named, Result, Seconds, StageScore
 from kdcompress.rundir import RunDir
 from kdcompress.specimens import specimens
 from kdcompress.stage import Stage
+from kdcompress.start import Start, check_fits, load_data, resolve_written
 from kdcompress.teachers import ensemble_of, teacher_recipes
 from kdcompress.training import Course, Member, Observe, begin, moves_teacher, seconds, train
-from kdcompress.types import Detector
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,12 @@ def run(
         KdcompressError: where training or scoring fails.
     """
     place = device_for(device)
-    recipe, given, data = _inputs(recipe, where)
-    digest = _digest(recipe, given, data)
+    start = Start.of(recipe, where)
+    recipe, given, data, digest = start.recipe, start.given, start.data, start.digest
     if (done := _done(RunDir.newest(root, recipe.name, digest, fresh=fresh))) is not None:
         return done
-    planned = planned_for(recipe, digest, data, given, where)
-    _plan_teachers(recipe, data, where)
+    planned = start.planned(digest)
+    start.check_teachers()
     rundir = RunDir.open(root, recipe.name, digest, fresh=fresh)
     with rundir.lock(wait=wait), _settings(recipe, rundir, place):
         # Whoever held the lock may have done the work.
@@ -120,9 +118,9 @@ def begin_together(
         taught: list[Member] = []
         raws: list[Tensor] = []
         for one in written:
-            recipe, given, data = _inputs(one, where)
-            digest = _digest(recipe, given, data)
-            planned = planned_for(recipe, digest, data, given, where)
+            start = Start.of(one, where)
+            recipe, given, data, digest = start.recipe, start.given, start.data, start.digest
+            planned = start.planned(digest)
             rundir = RunDir.open(root, recipe.name, digest)
             stack.enter_context(rundir.lock(wait=True))
             stack.enter_context(_settings(recipe, rundir, place))
@@ -151,10 +149,6 @@ def begin_together(
             begin(course, "control", planned.alone[:count], alone)
 
 
-def _digest(recipe: Recipe, given: Bundle | None, data: OneClassData) -> str:
-    return recipes.digest(recipe, data.digest(), given.manifest.sha256 if given else "")
-
-
 def _done(rundir: RunDir) -> Run | None:
     """Return a run that is finished, with its report."""
     result = rundir.result()
@@ -165,108 +159,10 @@ def _done(rundir: RunDir) -> Run | None:
     return Run(rundir, result)
 
 
-def planned_for(recipe: Recipe, digest: str, data: OneClassData, given: Bundle | None, where: str) -> Planned:
-    """Plan a resolved recipe; what does not fit is said with its file."""
-    try:
-        return plan(recipe, digest, data, given)
-    except BundleError:
-        raise
-    except InputError as error:
-        raise RecipeError(where, [str(error)]) from error
-
-
-def check(recipe: Recipe, where: str) -> None:
-    """Check a recipe as far as one can without training: options, sizes, and whether the two sides fit.
-
-    Raises:
-        InputError: with what is wrong, or that the data which decide about the rest are not there.
-    """
-    recipe, given, data = _inputs(recipe, where)
-    _plan_all(recipe, data, given, where)
-
-
-def untrained(recipe: Recipe, where: str) -> tuple[Detector, Tensor, float]:
-    """Return the student that a recipe would train, with first weights of its own, a raw sample [1, ...], its width.
-
-    Raises:
-        InputError: with what is wrong.
-    """
-    recipe, given, data = _inputs(recipe, where)
-    planned = planned_for(recipe, "", data, given, where)
-    pair = training.untrained(planned.manifest, recipe.seed, data.train, None)
-    return pair.detector, data.train[:1], planned.target.width
-
-
-def _plan_all(recipe: Recipe, data: OneClassData, given: Bundle | None, where: str) -> None:
-    """Plan a run and its teachers' own, to find what does not fit."""
-    planned_for(recipe, "", data, given, where)
-    _plan_teachers(recipe, data, where)
-
-
-def _plan_teachers(recipe: Recipe, data: OneClassData, where: str) -> None:
-    for one in teacher_recipes(recipe):
-        own = resolve(one, where)
-        try:
-            plan(own, "", data, None)
-        except InputError as error:
-            raise RecipeError(where, [f"teacher: in its own training, where it is the student: {error}"]) from error
-        _plan_teachers(own, data, where)
-
-
 def run_teacher(recipe: Recipe, root: Path, *, where: str, device: str, observe: Observe = silent) -> None:
     """Train the teachers that a recipe says, so that runs which share them find them."""
     for own in teacher_recipes(resolve_written(recipe, where)[0]):
         run(own, root, device=device, wait=True, observe=lambda _, event: observe("teacher", event))
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a run is known by: its digest, that of its teachers' runs, and its number of training samples."""
-
-    digest: str
-    teacher: str | None
-    samples: int
-
-
-def identity(recipe: Recipe, where: str, *, check: bool) -> Identity:
-    """Return what the run of a recipe is known by.
-
-    Args:
-        recipe: as it was written.
-        where: its file, for messages.
-        check: also plan the run, to find what does not fit.
-
-    Raises:
-        InputError: with what is wrong.
-    """
-    recipe, given, data = _inputs(recipe, where)
-    if check:
-        _plan_all(recipe, data, given, where)
-    taught = [recipes.digest(resolve(own, where), data.digest(), "") for own in teacher_recipes(recipe)]
-    return Identity(_digest(recipe, given, data), "+".join(taught) or None, len(data.train))
-
-
-def _inputs(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None, OneClassData]:
-    """Return what a run starts from: the resolved recipe, the teacher's bundle if it names one, and the data."""
-    recipe, given = resolve_written(recipe, where)
-    data = load_data(recipe.data)
-    if given is not None:
-        _check_fits(given, data, f"{where}: teacher.bundle")
-    return recipe, given, data
-
-
-def load_data(ref: Ref) -> OneClassData:
-    """Load the data that a recipe names."""
-    return built(DATASETS, OneClassData, ref.name, ref.options)
-
-
-def resolve_written(recipe: Recipe, where: str) -> tuple[Recipe, Bundle | None]:
-    """Return a recipe as written with all of its options, and the bundle of its teacher if it names one."""
-    recipe = admitted(recipe, where)
-    path = recipe.teacher.bundle if recipe.teacher is not None else None
-    given = bundle.load(path) if path is not None else None
-    known = Ref(name=given.manifest.architecture, **given.manifest.options) if given is not None else None
-    return resolve(recipe, where, known), given
 
 
 def evaluate(loaded: Bundle, section: dict[str, Any], where: str, device: torch.device) -> Evaluation:
@@ -284,16 +180,9 @@ def evaluate(loaded: Bundle, section: dict[str, Any], where: str, device: torch.
     known = {"name": loaded.manifest.architecture, **loaded.manifest.options}
     recipe = resolve(recipes.parse({"name": "evaluate", "student": known, **section}, where), where)
     data = load_data(recipe.data)
-    _check_fits(loaded, data, where)
+    check_fits(loaded, data, where)
     scores = outcome.scored(loaded.detector, data, device)
     return outcome.evaluated("detector", scores, data, recipe.evaluation, loaded.manifest.threshold)
-
-
-def _check_fits(given: Bundle, data: OneClassData, where: str) -> None:
-    if given.manifest.input_shape != data.input_shape:
-        raise BundleError(
-            f"{where}: takes input of shape {given.manifest.input_shape}, {data.name} has {data.input_shape}"
-        )
 
 
 @contextmanager

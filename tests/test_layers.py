@@ -22,6 +22,7 @@ LAYERS = [
     {"resolve", "environment", "reporting", "planning", "teachers"},
     {"outcome", "specimens", "schema"},
     {"training"},
+    {"start"},
     {"pipeline"},
     {"scale", "exporting", "wrapping"},
     {"api", "prediction"},

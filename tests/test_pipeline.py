@@ -20,7 +20,7 @@ from kdcompress.engine.events import EpochDone, LeftOut, StageDone, Started
 from kdcompress.engine.plan import Plan
 from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score, threshold
-from kdcompress.pipeline import check, load_data, resolve_written, run
+from kdcompress.pipeline import run
 from kdcompress.planning import plan
 from kdcompress.profiling.counters import macs
 from kdcompress.recipe import Ref
@@ -28,6 +28,7 @@ from kdcompress.reporting.files import read, write_run
 from kdcompress.results import HELPS, HURTS, UNCLEAR, to_json
 from kdcompress.rundir import RunDir
 from kdcompress.specimens import percentile
+from kdcompress.start import check, load_data, resolve_written
 from kdcompress.teachers import teacher_recipes
 from kdcompress.types import Scorer
 from tests.recipes import TINY, tiny
@@ -364,16 +365,16 @@ def test_another_latent_size_is_trained_through_a_projection_that_is_not_exporte
 def test_data_without_anomalies_give_null_auroc_and_everything_else(tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from kdcompress import pipeline
+    from kdcompress import start
 
-    real = pipeline.load_data
+    real = start.load_data
 
     def normals_only(ref):
         data = real(ref)
         normal = data.labels == 0
         return replace(data, test=data.test[normal], labels=data.labels[normal])
 
-    monkeypatch.setattr(pipeline, "load_data", normals_only)
+    monkeypatch.setattr(start, "load_data", normals_only)
     result = run(tiny(), tmp_path).result
     assert result.student.auroc is result.kd_gain is result.verdict is None
     assert result.student.fpr_at_threshold is not None
@@ -386,10 +387,10 @@ def test_test_labels_reach_no_training(tmp_path, monkeypatch, done):
     """With every label turned round, everything that is trained or chosen stays the same to the bit."""
     from dataclasses import replace
 
-    from kdcompress import pipeline
+    from kdcompress import start
 
-    real = pipeline.load_data
-    monkeypatch.setattr(pipeline, "load_data", lambda ref: replace(real(ref), labels=1 - real(ref).labels))
+    real = start.load_data
+    monkeypatch.setattr(start, "load_data", lambda ref: replace(real(ref), labels=1 - real(ref).labels))
     turned = run(tiny(), tmp_path)
     assert turned.result.student.auroc == pytest.approx(1 - done.result.student.auroc)
     assert turned.result.student.threshold == done.result.student.threshold

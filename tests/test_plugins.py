@@ -15,8 +15,9 @@ from kdcompress.__main__ import main
 from kdcompress.bundle import Manifest
 from kdcompress.errors import BundleError, InputError, RecipeError
 from kdcompress.losses import LOSSES
-from kdcompress.pipeline import resolve_written, run
+from kdcompress.pipeline import run
 from kdcompress.product import built
+from kdcompress.start import resolve_written
 from tests.plugin_files import LOSS, clean, write
 from tests.recipes import tiny
 

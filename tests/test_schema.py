@@ -10,8 +10,8 @@ from kdcompress import plugins, recipe, signature
 from kdcompress.__main__ import main
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.data import DATASETS
-from kdcompress.pipeline import resolve_written
 from kdcompress.schema import schema
+from kdcompress.start import resolve_written
 from kdcompress.strategies import STRATEGIES
 from tests.plugin_files import clean
 from tests.recipes import TINY

@@ -12,9 +12,10 @@ from kdcompress.architectures.ensemble import Ensemble
 from kdcompress.architectures.modules import MODULES
 from kdcompress.errors import InputError, RecipeError
 from kdcompress.evaluation import score
-from kdcompress.pipeline import check, resolve_written, run
+from kdcompress.pipeline import run
 from kdcompress.recipe import parse
 from kdcompress.scale.tasks import tasks
+from kdcompress.start import check, resolve_written
 from kdcompress.suite import parse as parse_suite
 from kdcompress.teachers import teacher_recipes
 
@@ -49,7 +50,7 @@ def test_an_ensemble_scores_by_the_mean_of_its_standardised_members(several):
 
 def test_over_training_normals_each_member_has_mean_0_and_spread_1(several):
     whole = bundle.load(several.rundir.bundle("teacher")).detector
-    from kdcompress.pipeline import load_data
+    from kdcompress.start import load_data
 
     with torch.no_grad():
         scores = whole(whole.prepare(load_data(several_recipe(several).data).train))["scores"]

@@ -42,7 +42,7 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[Plugin, ...]
     if syntax:
         _check_names(admitted(parsed, where), where)
     else:
-        from kdcompress.pipeline import check
+        from kdcompress.start import check
 
         try:
             with offline():

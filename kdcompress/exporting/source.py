@@ -9,8 +9,8 @@ from kdcompress import recipe as recipes
 from kdcompress.bundle import Bundle
 from kdcompress.errors import BundleError, InputError
 from kdcompress.exporting.inputs import Inputs, made_up, of_data
-from kdcompress.pipeline import load_data
 from kdcompress.resolve import resolve
+from kdcompress.start import load_data
 
 
 def inputs_for(loaded: Bundle, section: Mapping[str, Any], where: str, *, asked: bool) -> Inputs:

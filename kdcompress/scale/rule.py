@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from kdcompress import bundle, document, evaluation, pipeline, queries
+from kdcompress import bundle, document, evaluation, queries, start
 from kdcompress import recipe as recipes
 from kdcompress.errors import ScoreError
 from kdcompress.pipeline import Run
@@ -30,7 +30,7 @@ def judged(run: Run) -> Result:
     themselves where there is none: how a student ranks normals among each other says nothing of what it detects. No
     label is read, and nothing of the test set.
     """
-    data = pipeline.load_data(recipes.parse(document.parse(run.rundir.recipe(), "recipe.yaml")).data)
+    data = start.load_data(recipes.parse(document.parse(run.rundir.recipe(), "recipe.yaml")).data)
     held = data.validation
     asked = queries.made(_KINDS, held, max(_CHANGED, len(held)), derive(run.result.seed, "selection"))
     found: dict[str, Detector] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kdcompress import evaluation, pipeline, signature
+from kdcompress import evaluation, signature, start
 from kdcompress.engine.plan import device_for
 from kdcompress.errors import InputError
 from kdcompress.profiling.counters import macs, params
@@ -90,7 +90,7 @@ def _check_trials(hunt: Hunt, before: Found) -> None:
     done = next((one for one in before.trials if one.state == "done"), None)
     if done is None:
         return
-    now = pipeline.identity(sized(hunt, done.values), hunt.space.where, check=False).digest
+    now = start.identity(sized(hunt, done.values), hunt.space.where, check=False).digest
     if now != done.digest.partition("-")[0]:
         raise InputError(
             f"{hunt.searchdir.path}: its trials were of other data, another teacher or another version ({done.digest}, "
@@ -104,7 +104,7 @@ def check(space: Space) -> None:
     Raises:
         InputError: with every problem, each named once.
     """
-    space.check(lambda recipe: pipeline.resolve_written(recipe, space.where))
+    space.check(lambda recipe: start.resolve_written(recipe, space.where))
 
 
 def usual(space: Space, budget: Budget) -> Space:
@@ -117,7 +117,7 @@ def usual(space: Space, budget: Budget) -> Space:
     Raises:
         InputError: where there is nothing of these.
     """
-    recipe = pipeline.resolve_written(space.recipe({}), space.where)[0]
+    recipe = start.resolve_written(space.recipe({}), space.where)[0]
     axes: dict[str, Axis] = {}
     own: dict[str, Value] = {}
     assert recipe.strategy is not None, "a resolved recipe has a strategy"
@@ -129,7 +129,7 @@ def usual(space: Space, budget: Budget) -> Space:
     sizes = [(key, value) for key, value in most.items() if value is not None]
     if len(sizes) == 1:
         key, value = sizes[0]
-        detector, sample, _ = pipeline.untrained(space.recipe({key: value}), space.where)
+        detector, sample, _ = start.untrained(space.recipe({key: value}), space.where)
         spent = params(detector) if key == "student.params" else macs(Scorer(detector), sample)
         # A limit that not even the largest student comes near would make all trials one.
         value = value if 2 * spent > value else spent
@@ -284,7 +284,7 @@ def sized(hunt: Hunt, values: Mapping[str, Value]) -> Recipe:
     found = [hunt.space.recipe({**values, f"student.{key}": value}) for key, value in given]
     if len(found) < len(("macs", "params")):
         return found[0] if found else recipe
-    return min(found, key=lambda one: pipeline.untrained(one, hunt.space.where)[2])
+    return min(found, key=lambda one: start.untrained(one, hunt.space.where)[2])
 
 
 def _tried(hunt: Hunt, name: str, values: Mapping[str, Value]) -> Trial:
@@ -292,7 +292,7 @@ def _tried(hunt: Hunt, name: str, values: Mapping[str, Value]) -> Trial:
     trial = Trial(name=name, values=dict(values))
     try:
         recipe = sized(hunt, values)
-        detector, sample, _ = pipeline.untrained(recipe, hunt.space.where)
+        detector, sample, _ = start.untrained(recipe, hunt.space.where)
     except InputError as error:
         return replaced(trial, state="refused", why=str(error))
     spent = {"macs": macs(Scorer(detector), sample), "params": params(detector)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kdcompress import pipeline
+from kdcompress import start
 from kdcompress.errors import InputError, MissingDataError
 from kdcompress.recipe import Recipe
 from kdcompress.suite import Cell, Suite, on_base
@@ -82,7 +82,7 @@ def _together(alike: Iterable[list[Task]], most: int) -> Iterator[Task]:
 def _task(cell: Cell, planned: Container[str]) -> tuple[tuple[str, int], Task, Task | None]:
     """Return what cells that can train as one have in common, the cell's task, and that of its teacher."""
     kind = cell.recipe.model_copy(update={"seed": 0, "name": ""}).model_dump_json(exclude={"data": {"normal_class"}})
-    found = pipeline.identity(cell.recipe, cell.where, check=kind not in planned)
+    found = start.identity(cell.recipe, cell.where, check=kind not in planned)
     task = Task(cell.name, cell.recipe, cell.where, found.digest)
     shape = (kind, found.samples)
     if found.teacher is None:

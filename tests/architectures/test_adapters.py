@@ -17,9 +17,9 @@ from kdcompress.architectures.scoring import Distance, Preparation, Reconstructi
 from kdcompress.bundle import Manifest
 from kdcompress.errors import InputError, ScoreError
 from kdcompress.evaluation import score
-from kdcompress.pipeline import load_data, resolve_written
 from kdcompress.planning import _meta, plan
 from kdcompress.profiling.profile import profile
+from kdcompress.start import load_data, resolve_written
 
 IMAGES = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(60, 5, generator=torch.Generator().manual_seed(1))

@@ -13,9 +13,10 @@ from kdcompress.architectures.modules import MODULES
 from kdcompress.bundle import Manifest
 from kdcompress.errors import InputError, KdcompressError
 from kdcompress.evaluation import score
-from kdcompress.pipeline import check, run
+from kdcompress.pipeline import run
 from kdcompress.planning import _macs, _meta
 from kdcompress.resolve import resolve
+from kdcompress.start import check
 from kdcompress.wrapping import wrap
 from tests.architectures.small_nets import Residual, Twice
 from tests.plugin_files import clean

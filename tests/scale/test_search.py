@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from kdcompress import bundle, evaluation, pipeline
+from kdcompress import bundle, evaluation, pipeline, start
 from kdcompress import recipe as recipes
 from kdcompress import space as spaces
 from kdcompress.data.one_class import OneClassData
@@ -117,14 +117,14 @@ def test_the_chosen_recipe_is_that_run_again(done):
     best = next(one for one in found.trials if one.name == found.chosen.trial)
     path = done.searchdir.path / "chosen.yaml"
     recipe = recipes.load(str(path))
-    assert pipeline.identity(recipe, str(path), check=True).digest == best.digest
+    assert start.identity(recipe, str(path), check=True).digest == best.digest
 
 
 def test_the_choice_reads_no_label_and_no_test_sample(done, monkeypatch):
     one = trials(done)[0]
     rundir = student(done, one)[1]
     known = pipeline.Run(rundir, rundir.result())
-    load = pipeline.load_data
+    load = start.load_data
 
     class Blind(OneClassData):
         def __getattribute__(self, name):
@@ -136,9 +136,9 @@ def test_the_choice_reads_no_label_and_no_test_sample(done, monkeypatch):
         object.__setattr__(data, "__class__", Blind)
         return data
 
-    monkeypatch.setattr(rule.pipeline, "load_data", blind)
+    monkeypatch.setattr(rule.start, "load_data", blind)
     assert rule.judged(known).selection.student == one.student
-    monkeypatch.setattr(rule.pipeline, "load_data", lambda ref: blind(ref).labels)
+    monkeypatch.setattr(rule.start, "load_data", lambda ref: blind(ref).labels)
     with pytest.raises(AssertionError, match="the rule reads labels"):
         rule.judged(known)
 
@@ -179,7 +179,7 @@ def test_both_budgets_hold(tmp_path):
     for budget in (Budget(macs=30_000, params=3000), Budget(macs=8_000, params=30_000)):
         hunt = search.prepare(space, budget, tmp_path, trials=1, device="cpu", jobs=1)
         recipe = search.sized(hunt, {"student.latent": 8, "strategy.learning_rate": 1e-3})
-        detector, sample, _ = pipeline.untrained(recipe, "mine.yaml")
+        detector, sample, _ = start.untrained(recipe, "mine.yaml")
         spent = macs(Scorer(detector), sample), params(detector)
         assert spent[0] <= budget.macs
         assert spent[1] <= budget.params
@@ -217,7 +217,7 @@ def test_both_limits_without_a_search_give_the_largest_within_them(tmp_path):
 def test_a_limit_above_the_largest_student_varies_what_there_is(tmp_path):
     space = spaces.load(written(tmp_path, search=None))
     axis = search.usual(space, Budget(params=10**12)).axes["student.params"]
-    largest = params(pipeline.untrained(space.recipe({"student.width": 16.0}), "mine.yaml")[0])
+    largest = params(start.untrained(space.recipe({"student.width": 16.0}), "mine.yaml")[0])
     assert (axis.first, axis.last) == (round(largest / 4), largest)
 
 

@@ -6,9 +6,10 @@ from kdcompress import bundle
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.errors import InputError
 from kdcompress.evaluation.scoring import outputs
-from kdcompress.pipeline import load_data, run
+from kdcompress.pipeline import run
 from kdcompress.recipe import parse
 from kdcompress.stage import fed
+from kdcompress.start import load_data
 from kdcompress.strategies import STRATEGIES
 from kdcompress.types import interface
 
