@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import kdcompress as kd
 from kdcompress import bundle, signature
 from kdcompress import recipe as recipes
 from kdcompress.architectures import ARCHITECTURES
@@ -539,3 +540,24 @@ def test_a_foreign_result_of_another_length_is_refused():
     number = registered(lambda x: [np.zeros(3)], lambda: [()])
     with pytest.raises(ScoreError, match=r"gave \(3,\) for 5 samples"):
         foreign(torch.zeros(5, 2), number)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "estimator"])
+def test_a_bundle_of_what_computes_outside_of_torch_teaches_as_the_adapter_does(kind, request, tmp_path):
+    if kind == "onnx":
+        file = request.getfixturevalue("exported")[1] / "one.onnx"
+        adapter = {"name": "onnx", "file": str(file), "score": {"reconstruction": "back"}}
+        samples = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    else:
+        adapter, samples = {"name": "estimator", "of": "IsolationForest", "options": {"n_estimators": 10}}, ROWS
+    given = {
+        "data": kd.samples(samples.numpy(), np.r_[np.zeros(50, int), np.ones(10, int)]),
+        "student": {"name": "score_net", "params": 3000},
+        "strategy": {"name": "response", "epochs": 1, "batch_size": 16},
+        "out": tmp_path,
+    }
+    first = kd.distill(teacher={"adapter": adapter}, **given)
+    (made,) = tmp_path.glob("*/*/teacher.safetensors")
+    other = kd.distill(teacher={"bundle": str(made)}, **given)
+    assert other.teacher.auroc == first.teacher.auroc
+    assert other.student.auroc == first.student.auroc
