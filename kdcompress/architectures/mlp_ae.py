@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import scaled
-from kdcompress.architectures.rows import RowDetector, dense, row_size
+from kdcompress.architectures.rows import RowDetector, dense, halving, row_size
 from kdcompress.types import Outputs, Pair
 
 
@@ -55,5 +54,5 @@ def mlp_ae(
     Raises:
         InputError: for samples of no or too many numbers.
     """
-    hidden = [scaled(max(1, base >> level), width) for level in range(depth)]
+    hidden = halving(base, depth, width)
     return Pair(MlpAe(row_size("mlp_ae", input_shape), hidden, latent))

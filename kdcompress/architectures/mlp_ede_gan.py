@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import scaled
 from kdcompress.architectures.ede import EdeCritic, distance, passed, whiten
-from kdcompress.architectures.rows import RowDetector, dense, row_size
+from kdcompress.architectures.rows import RowDetector, dense, halving, row_size
 from kdcompress.types import Outputs, Pair
 
 
@@ -63,7 +62,7 @@ def mlp_ede_gan(
         InputError: for samples of no or too many numbers.
     """
     size = row_size("mlp_ede_gan", input_shape)
-    hidden = [scaled(max(1, base >> level), width) for level in range(depth)]
+    hidden = halving(base, depth, width)
     detector = MlpEdeGan(size, hidden, latent)
     features = nn.Sequential(*dense([size, *hidden]), nn.LeakyReLU(0.1))
     logit = nn.Sequential(nn.Linear(hidden[-1], 1), nn.Flatten(0))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from kdcompress.architectures.blocks import scaled
 from kdcompress.errors import InputError
 from kdcompress.types import Detector
 
@@ -66,6 +67,11 @@ def row_size(family: str, input_shape: tuple[int, ...]) -> int:
     if input_shape and 1 <= size <= LARGEST:
         return size
     raise InputError(f"{family} takes samples of 1 to {LARGEST:,} numbers, not input of shape {tuple(input_shape)}")
+
+
+def halving(base: int, depth: int, width: float) -> list[int]:
+    """Return the sizes of inner layers: halved from layer to layer, then scaled, and at least 1."""
+    return [scaled(max(1, base >> level), width) for level in range(depth)]
 
 
 def dense(sizes: Sequence[int], *, bias: bool = True) -> nn.Sequential:

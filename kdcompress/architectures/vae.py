@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdcompress.architectures import ARCHITECTURES
-from kdcompress.architectures.blocks import scaled
-from kdcompress.architectures.rows import RowDetector, dense, row_size
+from kdcompress.architectures.rows import RowDetector, dense, halving, row_size
 from kdcompress.types import Outputs, Pair
 
 _WIDEST = 10.0
@@ -79,5 +78,5 @@ def vae(
     Raises:
         InputError: for samples of no or too many numbers.
     """
-    hidden = [scaled(max(1, base >> level), width) for level in range(depth)]
+    hidden = halving(base, depth, width)
     return Pair(Vae(row_size("vae", input_shape), hidden, latent, noise))
