@@ -15,7 +15,7 @@ from rich.table import Table
 
 from kdcompress.reporting import numbers
 from kdcompress.reporting.suite import headline
-from kdcompress.reporting.summary import groups
+from kdcompress.reporting.summary import groups, named
 from kdcompress.scale.benchmark import Work
 from kdcompress.scale.local import At, Begun, Ended, Happening, Moved
 from kdcompress.scale.tasks import Task
@@ -112,15 +112,20 @@ def show(work: Work) -> None:
     results = work.suitedir.results(work.manifest)
     console.print(f"\n[bold]{headline(work.manifest, results)}[/bold]", soft_wrap=True)
     # Eighty columns hold this much: deviations, costs and classes stand in the report.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="mean AUROC, %", title_justify="left")
-    for name in ("", "n", "MACs ÷", "teacher", "control", "student", "gain", "95 % interval"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=bool(name))
-    for group in groups(work.manifest, results):
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title="mean AUROC, %", title_justify="left"
+    )
+    # A name that is cut is another row's too.
+    table.add_column(overflow="fold")
+    for name in ("n", "MACs ÷", "teacher", "control", "student", "gain", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = groups(work.manifest, results)
+    for name, group in zip(named(shown), shown, strict=True):
         found = group.spreads
         gain = found.get("kd_gain")
         levels = [found[name].mean if name in found else None for name in ("teacher", "control", "student")]
         table.add_row(
-            group.label if group.data in group.label else f"{group.label}, {group.data}",
+            name,
             f"{len(group.results)}/{group.cells}",
             numbers.ratio(group.median(lambda one: one.compression.macs if one.compression else None)).split(" : ")[0],
             *(numbers.percent(level).removesuffix(" %") for level in levels),

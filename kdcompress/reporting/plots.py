@@ -38,7 +38,8 @@ def compression(result: Result) -> Plot:
 
 def uncounted(names: Sequence[str]) -> str:
     """Say what stands nowhere on an axis of MACs: what is computed outside of torch, or is no multiplication."""
-    return f" Left out, for no MACs are counted: {', '.join(names)}." if names else ""
+    between = "; " if any("," in name for name in names) else ", "
+    return f" Left out, for no MACs are counted: {between.join(names)}." if names else ""
 
 
 def _paint_compression(panel: Axes, result: Result, found: Mapping[str, Arm]) -> None:

@@ -17,8 +17,8 @@ from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis
 from kdcompress.reporting.provenance import Table
-from kdcompress.reporting.summary import short
 from kdcompress.reporting.verdict import LEADS
+from kdcompress.reporting.words import short
 from kdcompress.results import UNCLEAR, Result, verdict
 from kdcompress.searchdir import Found, Trial
 

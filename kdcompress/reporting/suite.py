@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kdcompress.reporting import numbers
-from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, Plot, axes, draw, legend
+from kdcompress.reporting.canvas import COLOURS, INK, MARKERS, MUTED, WIDTH, Plot, axes, draw, legend
 from kdcompress.reporting.html import page
-from kdcompress.reporting.labels import name_points
+from kdcompress.reporting.labels import LINE, SIZE, name_points, wrapped
 from kdcompress.reporting.markdown import grid, text
 from kdcompress.reporting.numbers import DASH
 from kdcompress.reporting.plots import macs_axis, uncounted
 from kdcompress.reporting.provenance import Table
-from kdcompress.reporting.summary import Group, Spread, best_control, groups
+from kdcompress.reporting.summary import Group, Spread, best_control, groups, named
 from kdcompress.reporting.table import csv_text, rows
 from kdcompress.reporting.training import CAPTION, Row, mean_history, training
 from kdcompress.results import HELPS, HURTS, Result
@@ -30,6 +29,8 @@ SCOPE = (
     "mode, of the last epoch."
 )
 
+_BESIDE = 40.0, 8.0
+"""Points left and right of the gains."""
 
 _LATENCIES = (
     "Latencies are medians over the cells; others may have run beside them. Speed-up: the teacher's latency at batch "
@@ -225,7 +226,10 @@ def html(
         scope=SCOPE,
         plots=plots(found),
         tables=shown,
-        losses=[_losses(number, group, histories) for number, group in enumerate(found, 1)],
+        losses=[
+            _losses(number, name, [histories[one] for one in group.names])
+            for number, (name, group) in enumerate(zip(named(found), found, strict=True), 1)
+        ],
     )
 
 
@@ -280,7 +284,7 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
     span = max(max(costs) / min(costs), 10.0)
     macs_axis(panel, min(costs) * span**-0.14, max(costs) * span**0.14)
     aside = {"teacher": 1.0, "control": span**-0.015, "student": span**0.015}
-    ends, named = [], []
+    ends, spots = [], []
     for group in found:
         for name, cost, spread in _marks(group):
             x, y = cost * aside[name], 100 * spread.mean
@@ -289,35 +293,38 @@ def _paint_scatter(figure: Figure, marks: Sequence[tuple[str, float, Spread]], f
             panel.plot([x, x], bar, color=COLOURS[name], linewidth=1.2, alpha=0.7)
             panel.plot([x], [y], MARKERS[name], color=COLOURS[name], markersize=6)
             if name == "student" and len(found) > 1:
-                named.append((x, y, group.label))
+                spots.append((x, y, group.label))
     pad = max(0.15 * (max(ends) - min(ends)), 0.5)
     panel.set_ylim(max(0, min(ends) - pad), min(100.5, max(ends) + pad))
     panel.set_ylabel("mean AUROC, %")
-    name_points(panel, named)
+    name_points(panel, spots)
     names = ("teacher", "control", "student")
     legend(figure, [Line2D([], [], linestyle="", marker=MARKERS[n], color=COLOURS[n]) for n in names], names)
 
 
-def _losses(number: int, group: Group, histories: Mapping[str, Sequence[Row]]) -> Plot:
-    own = [histories[name] for name in group.names]
+def _losses(number: int, name: str, own: Sequence[Sequence[Row]]) -> Plot:
     caption = f"{CAPTION} Means over the cells that are done ({len(own)})."
-    return training(
-        mean_history(own), f"suite-training-{number}", f"{group.label}, {group.data}: losses by epoch", caption
-    )
+    return training(mean_history(own), f"suite-training-{number}", f"{name}: losses by epoch", caption)
 
 
 def gains(found: Sequence[Group]) -> Plot:
     """Gain over the control of every cell, and its mean, one line for each group."""
     caption = "One dot for each cell; bar and tick: mean with its 95 % interval. Right of zero distillation gains."
     plot = Plot("suite-gains", "Gain over the control", caption)
-    shown = [group for group in found if "kd_gain" in group.spreads]
-    return draw(plot, 40 + 34.0 * len(shown), lambda figure: _paint_gains(axes(figure, 6, 34.0 * len(shown)), shown))
+    shown = [(name, one) for name, one in zip(named(found), found, strict=True) if "kd_gain" in one.spreads]
+    names = [wrapped(name, WIDTH - sum(_BESIDE)) for name, _ in shown]
+    row = 34.0 + LINE * max(name.count("\n") for name in names)
+    height = row * len(shown)
+
+    def paint(figure: Figure) -> None:
+        _paint_gains(axes(figure, 6, height, *_BESIDE), row, names, [one for _, one in shown])
+
+    return draw(plot, 40 + height, paint)
 
 
-def _paint_gains(panel: Axes, found: Sequence[Group]) -> None:
+def _paint_gains(panel: Axes, row: float, names: Sequence[str], found: Sequence[Group]) -> None:
     panel.axvline(0, color=MUTED, linewidth=0.8)
-    labels = Counter(group.label for group in found)
-    for place, group in enumerate(found):
+    for place, (name, group) in enumerate(zip(names, found, strict=True)):
         spread, values = (
             group.spreads["kd_gain"],
             [100 * one.kd_gain for one in group.results if one.kd_gain is not None],
@@ -326,9 +333,7 @@ def _paint_gains(panel: Axes, found: Sequence[Group]) -> None:
         low, high = spread.ci95 or (spread.mean, spread.mean)
         panel.plot([100 * low, 100 * high], [place + 0.22] * 2, color=INK, linewidth=1.4)
         panel.plot([100 * spread.mean], [place + 0.22], "|", color=INK, markersize=9)
-        # The same recipe on several data sets has a line for each.
-        text = f"{group.label}, {group.data}" if labels[group.label] > 1 else group.label
-        panel.annotate(text, (0.0, place - 0.3), xycoords=("axes fraction", "data"), fontsize=7.5, color=INK)
+        panel.annotate(name, (0.0, place - 10.2 / row), xycoords=("axes fraction", "data"), fontsize=SIZE, color=INK)
     panel.set_ylim(len(found) - 0.5, -0.6)
     panel.set_yticks([])
     panel.set_xlabel("student less control, points of AUROC")

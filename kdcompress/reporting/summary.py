@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdcompress.reporting.record import ARMS, arms
+from kdcompress.reporting.words import Row, labels
 from kdcompress.results import Interval, NormalClass, Result
 from kdcompress.suitedir import Entry, Manifest
 
@@ -119,19 +121,26 @@ def groups(manifest: Manifest, results: Mapping[str, Result]) -> list[Group]:
     cells: dict[str, list[Entry]] = {}
     for entry in manifest.cells:
         cells.setdefault(json.dumps(entry.group, sort_keys=True), []).append(entry)
-    # An axis of one value sets nothing apart, and groups are apart by data set anyway.
-    axes = {key for entry in manifest.cells for key in entry.group if key != "data.name"}
-    axes = {key for key in axes if len({json.dumps(entry.values.get(key)) for entry in manifest.cells}) > 1}
     found = []
     for entries in cells.values():
         done = {entry.name: results[entry.name] for entry in entries if entry.name in results}
         for data in dict.fromkeys(one.data.name for one in done.values()):
             own = {name: one for name, one in done.items() if one.data.name == data}
-            several = tuple(own.values())
-            label = _label(entries[0], several[0], axes)
             tuned = tuple(manifest.tuned_on.get(data, ()))
-            found.append(Group(label, entries[0].group, data, tuple(own), several, len(entries), tuned))
-    return found
+            found.append(Group("", entries[0].group, data, tuple(own), tuple(own.values()), len(entries), tuned))
+    rows = [Row(group.results[0].recipe, group.data, group.values) for group in found]
+    said = labels(rows, [entry.group for entry in manifest.cells])
+    return [replace(group, label=label) for group, label in zip(found, said, strict=True)]
+
+
+def named(found: Sequence[Group]) -> list[str]:
+    """Return the groups' labels as they stand outside of a data set's own table: with that, where it is not clear."""
+    several = len({group.data for group in found}) > 1
+    count = Counter(group.label for group in found)
+    return [
+        f"{one.label}, {one.data}" if several and (count[one.label] > 1 or one.data not in one.label) else one.label
+        for one in found
+    ]
 
 
 def best_control(group: Group, found: Sequence[Group]) -> tuple[str, Spread] | None:
@@ -161,36 +170,6 @@ def best_control(group: Group, found: Sequence[Group]) -> tuple[str, Spread] | N
 
 def _place(result: Result) -> tuple[NormalClass | None, int]:
     return result.data.normal_class, result.seed
-
-
-def _label(entry: Entry, result: Result, axes: Set[str]) -> str:
-    apart = {key: value for key, value in entry.group.items() if key in axes and key != "recipe"}
-    said = {key: key.rpartition(".")[2] for key in apart}
-    return ", ".join(
-        [result.recipe, *(short(v) if said[key] == "name" else f"{said[key]} {short(v)}" for key, v in apart.items())]
-    )
-
-
-def short(value: object) -> str:
-    """Write a value of a recipe as one reads it, in at most 60 letters; fractions in four digits."""
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
-        text = " + ".join(value) or "none"
-    elif isinstance(value, dict):
-        text = " ".join(_words(value))
-    elif isinstance(value, float):
-        text = f"{value:.4g}"
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _words(section: Mapping[str, Any]) -> Iterator[str]:
-    """Return a section of a recipe in words: names as they are, other values after their keys."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _words(value)
-        else:
-            yield str(value) if key == "name" else f"{key} {short(value)}"
 
 
 def summary(manifest: Manifest, results: Mapping[str, Result], failed: Mapping[str, str]) -> dict[str, Any]:

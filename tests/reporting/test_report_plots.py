@@ -59,6 +59,13 @@ def test_a_detector_without_counted_macs_is_not_drawn():
     assert plot.caption == "Not drawn. Left out, for no MACs are counted: all arms."
 
 
+def test_names_with_commas_are_told_apart():
+    assert plots.uncounted(["forest, vae: teacher", "trees: teacher"]).endswith(
+        ": forest, vae: teacher; trees: teacher."
+    )
+    assert plots.uncounted(["teacher", "student"]).endswith(": teacher, student.")
+
+
 def test_epochs_go_on_over_the_stages_of_an_arm():
     courses = {course.arm: course for course in training.courses(make_history())}
     assert list(courses) == ["teacher", "control", "student"]

@@ -1,13 +1,14 @@
-import dataclasses
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from kdcompress.reporting import suite
-from kdcompress.reporting.summary import Spread, best_control, groups, summary
+from kdcompress.reporting.labels import width
+from kdcompress.reporting.summary import Spread, best_control, groups, named, summary
 from kdcompress.reporting.training import courses, mean_history
 from kdcompress.results import DataSummary
 from kdcompress.suitedir import Manifest
@@ -66,8 +67,8 @@ def test_the_gain_over_the_best_control_is_over_networks_trained_alone_that_are_
         ("best", pytest.approx(0.01), 2),
     ]
     # A network without a teacher is its own control; a larger one is none.
-    alone = [dataclasses.replace(cells[name], teacher=None, control=None) for name in ("best_0_0", "best_0_1")]
-    larger = [dataclasses.replace(one, student=dataclasses.replace(one.student, macs=CONTROL + 1)) for one in alone]
+    alone = [replace(cells[name], teacher=None, control=None) for name in ("best_0_0", "best_0_1")]
+    larger = [replace(one, student=replace(one.student, macs=CONTROL + 1)) for one in alone]
     for students, expected in ((alone, "best"), (larger, "plain")):
         found = gains({**cells, "best_0_0": students[0], "best_0_1": students[1]})
         assert found[0][0] == expected
@@ -161,7 +162,7 @@ def test_markdown_shows_means_published_figures_and_failures():
 
 
 def test_html_escapes_and_has_a_plot_for_each_data_set():
-    other = dataclasses.replace(CELLS["plain_1_0"], data=DataSummary("cifar10", 1, 9, 9, 9, 9, (3, 32, 32)))
+    other = replace(CELLS["plain_1_0"], data=DataSummary("cifar10", 1, 9, 9, 9, 9, (3, 32, 32)))
     page = suite.html(manifest(description="<script>"), {**CELLS, "plain_1_0": other}, {}, dict.fromkeys(CELLS, ()))
     assert "&lt;script&gt;" in page
     assert "<script" not in page
@@ -178,52 +179,36 @@ def test_csv_has_a_row_for_each_arm_of_each_cell():
     assert sum(line.startswith("plain_0_1,plain,") for line in lines) == 4
 
 
-def test_axes_of_one_value_are_not_in_labels():
-    cells = [
-        {"name": f"a_{w}", "values": {"student.width": w, "strategy.epochs": 3, "seed": 0}, "digest": "0" * 12}
-        for w in (0.5, 0.25)
-    ]
-    both = Manifest.model_validate({"schema": 1, "name": "s", "cells": cells})
-    found = groups(both, {"a_0.5": CELLS["plain_0_0"], "a_0.25": CELLS["plain_1_0"]})
-    assert [one.label for one in found] == ["plain, width 0.5", "plain, width 0.25"]
+def grid(*places):
+    """Return the groups of a suite whose cells stand at the places, all done, on the data sets of these."""
+    cells = [{"name": f"a_{at}", "values": {**place, "seed": 0}, "digest": "0" * 12} for at, place in enumerate(places)]
+    data = [replace(CELLS["plain_0_0"].data, name=place.get("data.name", "mnist")) for place in places]
+    results = {f"a_{at}": replace(CELLS["plain_0_0"], data=one) for at, one in enumerate(data)}
+    return groups(Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}), results)
 
 
-def test_a_list_of_names_is_written_as_one_reads_it():
-    kinds = ([], ["noise"], ["noise", "mixes"])
-    cells = [
-        {"name": f"a_{at}", "values": {"strategy.queries": one, "seed": 0}, "digest": "0" * 12}
-        for at, one in enumerate(kinds)
-    ]
-    found = groups(
-        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
-        dict.fromkeys(("a_0", "a_1", "a_2"), CELLS["plain_0_0"]),
-    )
-    assert [one.label for one in found] == [
-        "plain, queries none",
-        "plain, queries noise",
-        "plain, queries noise + mixes",
-    ]
+def test_labels_stay_while_a_suite_goes_on():
+    every, (first, *_) = groups(manifest(), CELLS), groups(manifest(), {"plain_0_0": CELLS["plain_0_0"]})
+    assert first.label == every[0].label == "plain"
 
 
-def test_a_section_is_written_in_words():
-    taught = [{"architecture": {"name": "forest"}, "strategy": {"name": "fitted", "at": [1, 2]}}, {"bundle": None}]
-    cells = [
-        {"name": f"a_{at}", "values": {"teacher": one, "seed": 0}, "digest": "0" * 12} for at, one in enumerate(taught)
-    ]
-    found = groups(
-        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
-        dict.fromkeys(("a_0", "a_1"), CELLS["plain_0_0"]),
-    )
-    assert [one.label for one in found] == ["plain, teacher forest fitted at [1, 2]", "plain, teacher bundle null"]
+def test_a_data_set_is_named_with_a_row_where_the_label_does_not_say_it():
+    names = [{"data.name": data, "strategy.name": name} for data in ("mnist", "cifar10") for name in ("hint", "latent")]
+    found = grid(*names)
+    assert [one.label for one in found] == ["hint", "latent"] * 2
+    assert named(found) == ["hint, mnist", "latent, mnist", "hint, cifar10", "latent, cifar10"]
+    assert named(found[:2]) == ["hint", "latent"]
+    assert named([replace(one, label=f"{one.label}-{one.data}") for one in found])[0] == "hint-mnist"
 
 
-def test_an_axis_of_names_is_not_called_name():
-    cells = [
-        {"name": f"a_{one}", "values": {"strategy.name": one, "seed": 0}, "digest": "0" * 12}
-        for one in ("hint", "latent")
-    ]
-    found = groups(
-        Manifest.model_validate({"schema": 1, "name": "s", "cells": cells}),
-        dict.fromkeys(("a_hint", "a_latent"), CELLS["plain_0_0"]),
-    )
-    assert [one.label for one in found] == ["plain, hint", "plain, latent"]
+@pytest.mark.parametrize("length", [3, 90])
+def test_names_of_rows_stay_within_the_plot_of_gains(length):
+    """Broken where they are too long, and then with as much more room."""
+    words = "word " * (length // 5) + "end"
+    (plot,) = [one for one in suite.plots(grid({"recipe": "a"}, {"recipe": "b"})) if one.name == "suite-gains"]
+    long = suite.gains([replace(one, label=words) for one in grid({"recipe": "a"})])
+    lines = re.findall(r">([a-z ]*end|word[a-z ]*)<", long.svg)
+    assert " ".join(lines) == words
+    assert all(width(line) <= 292 for line in lines)
+    heights = [float(one.svg.split('viewBox="0 0 340 ')[1].split('"')[0]) for one in (plot, long)]
+    assert heights == [40 + 2 * 34, 40 + 34 + 9 * (len(lines) - 1)]
