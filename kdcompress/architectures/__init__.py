@@ -60,6 +60,14 @@ ARCHITECTURES: Registry[Architecture] = Registry(
             "kdcompress.architectures.prototypes:prototypes",
             "Distance to the nearest of a few learned points: a memory of normals made small.",
         ),
+        "deformable_neighbours": Entry(
+            "kdcompress.architectures.deformable:deformable_neighbours",
+            "Distance of an image from the nearest of the normals that it keeps, whose places may have moved a little.",
+        ),
+        "deformable_prototypes": Entry(
+            "kdcompress.architectures.deformable:deformable_prototypes",
+            "Distance of an image from the nearest of a few learned templates, whose places may have moved a little.",
+        ),
         "affine_net": Entry(
             "kdcompress.architectures.affine_net:affine_net",
             "Dense network that tells which random affine map was applied to a row; the score is how badly it does.",

@@ -26,6 +26,8 @@ SMALL = {
     "prototypes of images": ((1, 8, 8), {"points": 8}),
     "affine_net": ((7,), {"base": 8, "maps": 4, "projected": 5}),
     "nearest_neighbours": ((7,), {"kept": 100, "neighbours": 3}),
+    "deformable_neighbours": ((1, 12, 12), {"kept": 40}),
+    "deformable_prototypes": ((3, 12, 10), {"points": 4, "size": 12}),
     "isolation_forest": ((7,), {"trees": 10, "samples": 32}),
     "series": ((2, 9), {}),
     "conv1d_ae": ((2, 32), {"base": 4, "latent": 4}),
