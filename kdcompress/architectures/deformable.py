@@ -80,7 +80,7 @@ class _Deformable(Detector):
         around = around.permute(0, 2, 3, 1, 4, 5).reshape(len(x), self.places, self.components, reach**2)
         # |a - b|^2 = |a|^2 - 2ab + |b|^2: one grouped convolution, a group for each place.
         products = matched(around.flatten(1, 2)).unflatten(1, (self.places, -1))
-        nearest = torch.add(around.square().sum(2)[:, :, None], products, alpha=-2).amin(3)
+        nearest = torch.add(around.square().sum(2)[:, :, None], products, alpha=-2).min(3).values
         own = matched.weight.view(self.places, -1, self.components).square().sum(2)
         return (nearest + own).clamp(min=0)
 
