@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,13 +12,11 @@ from pathlib import Path
 
 from kdcompress import pipeline, plugins
 from kdcompress.contents import read_json
-from kdcompress.engine.plan import device_for
 from kdcompress.errors import InputError, near
 from kdcompress.reporting.files import write_suite
 from kdcompress.results import Result
 from kdcompress.rundir import write_atomic
-from kdcompress.scale import local
-from kdcompress.scale.local import Ended, Happening, Tell
+from kdcompress.scale.local import HERE, Ended, Engine, Happening, Tell
 from kdcompress.scale.tasks import Task, tasks
 from kdcompress.suite import Suite
 from kdcompress.suitedir import Manifest, SuiteDir
@@ -29,7 +26,7 @@ MOST_JOBS = 1024
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done for a suite: its folder, its manifest, what is left, and how many processes do it."""
+    """What is to be done for a suite: its folder, its manifest, what is left, and where how many processes do it."""
 
     suitedir: SuiteDir
     manifest: Manifest
@@ -37,6 +34,7 @@ class Work:
     device: str
     jobs: int
     threads: int
+    engine: Engine
 
 
 def prepare(
@@ -48,6 +46,7 @@ def prepare(
     only: str | None,
     observe: Callable[[int], None],
     fresh: bool = False,
+    engine: Engine = HERE,
 ) -> Work:
     """Check every cell, and find out what is left to do; nothing is computed.
 
@@ -59,11 +58,12 @@ def prepare(
         only: run the cells whose names match this pattern (``*`` for any text).
         observe: is told how many cells are checked.
         fresh: start over beside what is there already.
+        engine: where it is done; nobody connects to a cluster where nothing is left.
 
     Raises:
         InputError: with every problem of any cell; where results of other settings are in the folder.
     """
-    device_for(device)
+    engine.check(device)
     found = tasks(suite, observe)
     manifest = Manifest.of(suite, {task.name: task.digest for task in found if task.kind == "cell"})
     suitedir = SuiteDir.newest(root, suite.name, fresh=fresh)
@@ -84,10 +84,18 @@ def prepare(
         if task.name in todo | needed
     ]
     threads = [cell.recipe.engine.threads for cell in suite.cells]
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     known = [one for one in threads if one is not None]
-    jobs = jobs if jobs is not None else max(1, cpus // max(known)) if len(known) == len(threads) else 1
-    return Work(suitedir, manifest, tuple(left), device, jobs, max(1, cpus // jobs))
+    machines = engine.machines(device) if left else (1,)
+    if jobs is None:
+        fitting = sum(cpus // max(known) for cpus in machines) if len(known) == len(threads) else len(machines)
+        jobs = max(1, fitting)
+    return Work(suitedir, manifest, tuple(left), device, jobs, _threads(machines, jobs), engine)
+
+
+def _threads(machines: Sequence[int], jobs: int) -> int:
+    """Return the most threads that each of so many processes can have where no CPU is used twice."""
+    fits = (each for each in range(max(machines), 1, -1) if sum(cpus // each for cpus in machines) >= jobs)
+    return next(fits, 1)
 
 
 def _check_folder(suitedir: SuiteDir, manifest: Manifest) -> None:
@@ -118,8 +126,9 @@ def run(work: Work, *, plugin_files: Sequence[Path]) -> Generator[Happening, Non
     with suitedir.lock():
         suitedir.write_manifest(work.manifest)
         work_on = partial(job, suitedir=suitedir, device=work.device, plugin_files=tuple(plugin_files))
+        doing = work.engine.run(work.left, work_on, work.jobs, work.threads, device=work.device, folder=suitedir.runs)
         try:
-            with closing(local.run(work.left, work_on, work.jobs, work.threads)) as happenings:
+            with closing(doing) as happenings:
                 for happening in happenings:
                     if isinstance(happening, Ended) and happening.task.kind == "cell":
                         if happening.why is not None:

@@ -41,7 +41,7 @@ _NARROWEST = 1 / 32
 
 @dataclass(frozen=True)
 class Hunt:
-    """What is to be done for a search: its folder, what may be changed, how many trials, and how many at a time."""
+    """What is to be done for a search: its folder, what may be changed, how many trials, how many at a time, where."""
 
     searchdir: SearchDir
     space: Space
@@ -49,21 +49,32 @@ class Hunt:
     trials: int
     device: str
     jobs: int
+    engine: local.Engine
 
 
 def prepare(
-    space: Space, budget: Budget, root: Path, *, trials: int, device: str, jobs: int, fresh: bool = False
+    space: Space,
+    budget: Budget,
+    root: Path,
+    *,
+    trials: int,
+    device: str,
+    jobs: int,
+    fresh: bool = False,
+    engine: local.Engine = local.HERE,
 ) -> Hunt:
     """Find out what is searched, with ``fresh`` beside what is there already; nothing is computed.
 
     Raises:
         InputError: where no setting can be tried, or results of another search are in the folder.
     """
-    device_for(device)
+    engine.check(device)
+    if budget.latency_ms is not None:
+        device_for(device)  # latencies are of this machine
     sampler.check()
     space = space if space.axes else usual(space, budget)
     check(space)
-    hunt = Hunt(SearchDir.newest(root, space.name, fresh=fresh), space, budget, trials, device, jobs)
+    hunt = Hunt(SearchDir.newest(root, space.name, fresh=fresh), space, budget, trials, device, jobs, engine)
     before = hunt.searchdir.found()
     if before is not None and before.fingerprint != space.fingerprint(budget):
         raise InputError(
@@ -331,7 +342,9 @@ def _trained(
     work = partial(
         job, suitedir=hunt.searchdir, device=hunt.device, plugin_files=tuple(plugin_files), finish=rule.judged
     )
-    with closing(local.run(todo, work, hunt.jobs, max(1, torch.get_num_threads() // hunt.jobs))) as happenings:
+    threads = max(1, torch.get_num_threads() // hunt.jobs)
+    doing = hunt.engine.run(todo, work, hunt.jobs, threads, device=hunt.device, folder=hunt.searchdir.runs)
+    with closing(doing) as happenings:
         for happening in happenings:
             if isinstance(happening, Ended) and happening.task.kind == "cell" and happening.why is not None:
                 failed[happening.task.name] = happening.why

@@ -14,7 +14,7 @@ from kdcompress import suite as suites
 from kdcompress.errors import InputError
 from kdcompress.reporting.files import write_suite
 from kdcompress.scale import benchmark
-from kdcompress.scale.local import Ended
+from kdcompress.scale.local import Ended, Here
 from kdcompress.scale.tasks import ready, tasks
 from kdcompress.suitedir import SuiteDir
 from tests.recipes import TINY
@@ -247,6 +247,25 @@ def test_a_lock_holds_settings_and_may_only_grow(tmp_path):
     with pytest.raises(InputError, match="is locked as"):
         benchmark.write_lock(lock, other)
     assert lock.read_bytes() == before
+
+
+def test_several_machines_have_the_jobs_that_fit_each(tmp_path):
+    class Machines(Here):
+        def machines(self, device):
+            return (8, 5)
+
+    def fitting(jobs, **engine):
+        suite = parsed(engine={**TINY["engine"], **engine})
+        work = benchmark.prepare(
+            suite, tmp_path, device="cpu", jobs=jobs, only=None, observe=lambda _: None, engine=Machines()
+        )
+        return work.jobs, work.threads
+
+    assert fitting(None) == (13, 1)
+    assert fitting(None, threads=3) == (3, 4)
+    assert fitting(None, threads=None) == (2, 5)
+    assert fitting(4) == (4, 2)
+    assert fitting(100) == (100, 1)
 
 
 def test_jobs_are_as_many_as_threads_leave_room_for(tmp_path, monkeypatch):
