@@ -22,6 +22,7 @@ from kdcompress.exporting.exported import is_exported
 from kdcompress.pipeline import run
 from kdcompress.results import Result
 from kdcompress.scale import benchmark as scale
+from kdcompress.scale import cluster
 from kdcompress.scale import search as hunting
 from kdcompress.types import Detector
 from kdcompress.wrapping import Teacher, how
@@ -84,6 +85,8 @@ def benchmark(
     *,
     out: str | Path = "runs",
     jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
     only: str | None = None,
     device: str | torch.device = "auto",
     fresh: bool = False,
@@ -98,6 +101,8 @@ def benchmark(
         source: path or name of a suite, or its content; a file's ``.lock`` holds its settings.
         out: folder of all suites.
         jobs: cells at a time; None for as many as their threads leave room for.
+        engine: ``local``, or ``ray`` for processes of a Ray cluster, as the command's ``--engine``.
+        address: that of a Ray cluster; None for one of this machine.
         only: run the cells whose names match this pattern.
         device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
         fresh: start over beside what is there already.
@@ -116,12 +121,15 @@ def benchmark(
         raise InputError(f"jobs: expected a whole number from 1 to {scale.MOST_JOBS:,} or None, not {jobs!r:.80}")
     if only is not None and not isinstance(only, str):
         raise InputError(f"only: expected a pattern of names or None, not {only!r:.80}")
-    work = scale.prepare(parsed, root, device=str(device), jobs=jobs, only=only, fresh=fresh, observe=lambda _: None)
-    if not isinstance(source, Mapping):
-        scale.check_lock(library.find(str(source)).with_suffix(".lock"), work.manifest)
-    with closing(scale.run(work, plugin_files=[one.path for one in given])) as happenings:
-        for _ in happenings:
-            pass
+    with cluster.opened(engine, address) as place:
+        work = scale.prepare(
+            parsed, root, device=str(device), jobs=jobs, only=only, fresh=fresh, engine=place, observe=lambda _: None
+        )
+        if not isinstance(source, Mapping):
+            scale.check_lock(library.find(str(source)).with_suffix(".lock"), work.manifest)
+        with closing(scale.run(work, plugin_files=[one.path for one in given])) as happenings:
+            for _ in happenings:
+                pass
     return read_json(work.suitedir.path / "summary.json")
 
 
@@ -134,6 +142,8 @@ def search(
     trials: int = 20,
     out: str | Path = "runs",
     jobs: int = 1,
+    engine: str = "local",
+    address: str | None = None,
     device: str | torch.device = "auto",
     fresh: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
@@ -151,6 +161,8 @@ def search(
         trials: settings to try, in all.
         out: folder of all searches.
         jobs: trials at a time.
+        engine: ``local``, or ``ray`` for processes of a Ray cluster, as the command's ``--engine``.
+        address: that of a Ray cluster; None for one of this machine.
         device: ``auto``, ``cpu`` or ``cuda``, or a torch device.
         fresh: start over beside what is there already.
         plugins: files with parts of your own.
@@ -173,10 +185,13 @@ def search(
         parsed = space.parse({"name": "run", **source}, "recipe", given)
     else:
         parsed = space.load(str(source), (), given)
-    hunt = hunting.prepare(parsed, budget, root, trials=trials, device=str(device), jobs=jobs, fresh=fresh)
-    with closing(hunting.run(hunt, plugin_files=[one.path for one in given])) as happenings:
-        for _ in happenings:
-            pass
+    with cluster.opened(engine, address) as place:
+        hunt = hunting.prepare(
+            parsed, budget, root, trials=trials, device=str(device), jobs=jobs, fresh=fresh, engine=place
+        )
+        with closing(hunting.run(hunt, plugin_files=[one.path for one in given])) as happenings:
+            for _ in happenings:
+                pass
     return read_json(hunt.searchdir.path / "search.json")
 
 

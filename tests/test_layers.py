@@ -95,6 +95,7 @@ def test_imports_go_down_only(path):
         ("torch_pruning", {"architectures"}),
         ("skops", {"architectures"}),
         ("optuna", {"scale"}),
+        ("ray", {"scale"}),
         ("onnx", {"exporting"}),
         ("onnxruntime", {"exporting", "architectures"}),
     ],

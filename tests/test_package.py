@@ -47,6 +47,7 @@ def test_what_is_imported_is_declared():
         *lines("options.extras_require", "prune"),
         *lines("options.extras_require", "search"),
         *lines("options.extras_require", "skops"),
+        *lines("options.extras_require", "ray"),
     ]
     declared = {re.split(r"[><=;\[ ]", one)[0].lower() for one in wanted}
     spelled = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "pydantic_core": "pydantic-core"}

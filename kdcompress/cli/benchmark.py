@@ -20,6 +20,7 @@ from kdcompress.plugins import Plugin
 @options.overrides
 @options.out("runs")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Cells at a time; unset, as many as their threads allow.")
+@options.engine
 @click.option("--only", metavar="PATTERN", help="Run the cells whose names match, e.g. 'pkdgan-mnist_*'.")
 @click.option("--lock", is_flag=True, help="Write SUITE's .lock, to which results are held from then on, and stop.")
 @options.fresh
@@ -32,6 +33,8 @@ def command(
     overrides: tuple[str, ...],
     out: Path,
     jobs: int | None,
+    engine: str,
+    address: str | None,
     only: str | None,
     lock: bool,
     fresh: bool,
@@ -53,10 +56,12 @@ def command(
 
     from kdcompress.cli.cells import Cells
     from kdcompress.contents import read_json
-    from kdcompress.scale import benchmark
+    from kdcompress.scale import benchmark, cluster
 
-    with Cells(len(parsed.cells), silent=quiet) as shown:
-        work = benchmark.prepare(parsed, out, device=device, jobs=jobs, only=only, fresh=fresh, observe=shown.checked)
+    with cluster.opened(engine, address) as place, Cells(len(parsed.cells), silent=quiet) as shown:
+        work = benchmark.prepare(
+            parsed, out, device=device, jobs=jobs, only=only, fresh=fresh, engine=place, observe=shown.checked
+        )
         if lock:
             benchmark.write_lock(lock_file, work.manifest)
             click.echo(lock_file)

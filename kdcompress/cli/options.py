@@ -46,6 +46,23 @@ def device(command: F) -> F:
     )(command)
 
 
+def engine(command: F) -> F:
+    """Add ``--engine`` and ``--address``: where the processes of many runs work."""
+    command = click.option(
+        "--address",
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="A Ray cluster that runs, and that you trust; unset, --engine ray starts one of this machine. All its "
+        "machines must see the working, output and data folders under the same names and have this kdcompress.",
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Compute in processes of this machine or of a cluster.",
+    )(command)
+
+
 def out(default: str | None) -> Callable[[F], F]:
     """Add ``--out``."""
     return click.option(

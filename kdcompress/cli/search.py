@@ -29,6 +29,7 @@ from kdcompress.plugins import Plugin
     "--trials", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Settings to try, in all."
 )
 @click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Trials at a time.")
+@options.engine
 @options.fresh
 @options.device
 @options.plugin
@@ -43,6 +44,8 @@ def command(
     max_latency_ms: float | None,
     trials: int,
     jobs: int,
+    engine: str,
+    address: str | None,
     fresh: bool,
     device: str,
     plugins: tuple[Plugin, ...],
@@ -63,16 +66,17 @@ def command(
     budget = Budget(max_macs, max_params, max_latency_ms)
 
     from kdcompress.cli.cells import Cells
-    from kdcompress.scale import search
+    from kdcompress.scale import cluster, search
 
-    hunt = search.prepare(parsed, budget, out, trials=trials, device=device, jobs=jobs, fresh=fresh)
-    before = hunt.searchdir.found()
-    done = sum(one.state in {"done", "refused"} for one in before.trials) if before is not None else 0
-    with Cells(trials, silent=quiet) as shown:
-        shown.begin({"cell": max(0, trials - done)}, done, jobs)
-        with closing(search.run(hunt, plugin_files=[one.path for one in plugins])) as happenings:
-            for happening in happenings:
-                shown.observe(happening)
+    with cluster.opened(engine, address) as place:
+        hunt = search.prepare(parsed, budget, out, trials=trials, device=device, jobs=jobs, fresh=fresh, engine=place)
+        before = hunt.searchdir.found()
+        done = sum(one.state in {"done", "refused"} for one in before.trials) if before is not None else 0
+        with Cells(trials, silent=quiet) as shown:
+            shown.begin({"cell": max(0, trials - done)}, done, jobs)
+            with closing(search.run(hunt, plugin_files=[one.path for one in plugins])) as happenings:
+                for happening in happenings:
+                    shown.observe(happening)
     found = hunt.searchdir.found()
     assert found is not None, "a search that ran has written what it found"
     if as_json:

@@ -48,3 +48,9 @@ def forever(task, tell):
     except KeyboardInterrupt:
         (Path(os.environ[FOLDER]) / f"{task.name}-stopped").touch()
         raise
+
+
+def abandoned(task, tell):
+    """Kill the process that began this one, and leave a file on stopping."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    forever(task, tell)
