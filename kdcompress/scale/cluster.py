@@ -234,7 +234,9 @@ class _Actors:
             try:
                 said = self._ray.get(one.asked)
             except self._ray.exceptions.RayError as error:
-                said = [Ended(one.task, time.monotonic() - one.since, _death(error))]
+                full = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+                why = "its machine ran out of memory: run fewer at a time" if full else _death(error)
+                said = [Ended(one.task, time.monotonic() - one.since, f"its worker on the cluster died: {why}")]
             if isinstance(said, str):
                 raise InputError(said)
             one.begun = True
@@ -305,5 +307,4 @@ def _place() -> type:
 def _death(error: Exception) -> str:
     """Say how an actor ended that could say nothing itself."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    short = lines[-1].split("Worker exit detail: ")[-1].split(" Some common causes")[0]
-    return f"its worker on the cluster died: {short}"
+    return lines[-1].split("Worker exit detail: ")[-1].split(" Some common causes")[0]
