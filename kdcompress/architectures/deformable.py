@@ -17,8 +17,8 @@ from kdcompress.errors import InputError
 from kdcompress.signature import AtMostNormals
 from kdcompress.types import Detector, Outputs, Pair
 
-_SAMPLED = 512
-"""Normals whose patches principal components are taken of."""
+_SAMPLED, _PIXELS = 512, 2**19
+"""Normals, and pixels of them, that are looked at beforehand, at most."""
 
 _SHARPNESS = 1.0
 """Of the soft choice of the nearest template at first, times the mean distance of normals from the nearest."""
@@ -37,6 +37,7 @@ class _Deformable(Detector):
         self.components = components
         self.grid = (-(-size[0] // stride), -(-size[1] // stride))
         self.places = self.grid[0] * self.grid[1]
+        self.sampled = max(1, min(_SAMPLED, _PIXELS // math.prod(size)))
         self.filters = nn.Conv2d(channels, components, kernel, bias=False)
         _keep(self.filters)
 
@@ -46,7 +47,7 @@ class _Deformable(Detector):
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:
         """Take the filters from normals' patches: principal components, in units of their mean square."""
-        sampled = evenly(torch.cat([self.prepare(chunk) for chunk in chunks]), _SAMPLED)
+        sampled = evenly(torch.cat([self.prepare(chunk) for chunk in chunks]), self.sampled)
         channels = sampled.shape[1]
         patches = nn.functional.unfold(self._padded(sampled), self.kernel).transpose(1, 2)
         rows = patches.reshape(-1, channels, self.kernel**2).double()
@@ -168,7 +169,7 @@ class DeformablePrototypes(_Deformable):
         order = torch.randperm(len(normals), generator=torch.Generator().manual_seed(self.drawn))
         chosen = order.repeat(-(-wanted // len(order)))[:wanted]
         self._remember(self.points, self.templates_of(normals[chosen.to(normals.device)]))
-        typical = self.squares(normals[order[wanted : wanted + _SAMPLED]], self.points).mean(1).amin(1)
+        typical = self.squares(normals[order[wanted : wanted + self.sampled]], self.points).mean(1).amin(1)
         if typical.numel() and typical.mean() > 0:
             self.sharpness.copy_((_SHARPNESS / typical.mean()).log())
 
@@ -235,7 +236,7 @@ def deformable_neighbours(
     The image distortion model (Keysers, Deselaers, Gollan, Ney: Deformation Models for Image Recognition, TPAMI 2007,
     section 3.4) without its first choice by pixels, on principal components of patches in place of Sobel's. It is what
     knows most of handwriting; it is fitted by the strategy ``fitted``. In use it takes about 100 bytes for each normal
-    that it keeps and each place, 49 places for 28 x 28 pixels.
+    that it keeps and each place, of which 28 x 28 pixels have 49: give large images a ``size`` or a wider ``stride``.
 
     Args:
         input_shape: (C, H, W) of raw uint8 images.
