@@ -5,6 +5,7 @@ from pathlib import Path
 from kdcompress.cli.cells import show
 from kdcompress.reporting.summary import groups
 from kdcompress.scale.benchmark import Work
+from kdcompress.scale.local import HERE
 from kdcompress.suitedir import SuiteDir
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
@@ -14,7 +15,7 @@ def test_no_name_is_cut_in_eighty_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     folder = SuiteDir(RESULTS / "students")
     manifest = folder.manifest()
-    show(Work(folder, manifest, (), "cpu", 1, 1))
+    show(Work(folder, manifest, (), "cpu", 1, 1, HERE))
     lines = capsys.readouterr().out.splitlines()
     (head,) = (line for line in lines if "MACs" in line)
     # Names are left of numbers, of which "13/13" is the first.
