@@ -10,9 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdcompress.architectures import ARCHITECTURES
+from kdcompress.architectures import ARCHITECTURES, rows
 from kdcompress.architectures.blocks import Size, image_of, prepared, scaled
-from kdcompress.architectures.rows import evenly
 from kdcompress.errors import InputError
 from kdcompress.signature import AtMostNormals
 from kdcompress.types import Detector, Outputs, Pair
@@ -35,8 +34,7 @@ class _Deformable(Detector):
         super().__init__()
         self.size, self.kernel, self.stride, self.reach = size, kernel, stride, reach
         self.components = components
-        self.grid = (-(-size[0] // stride), -(-size[1] // stride))
-        self.places = self.grid[0] * self.grid[1]
+        self.places = -(-size[0] // stride) * -(-size[1] // stride)
         self.sampled = max(1, min(_SAMPLED, _PIXELS // math.prod(size)))
         self.filters = nn.Conv2d(channels, components, kernel, bias=False)
         _keep(self.filters)
@@ -47,12 +45,12 @@ class _Deformable(Detector):
 
     def adapt(self, chunks: Iterable[Tensor]) -> None:
         """Take the filters from normals' patches: principal components, in units of their mean square."""
-        sampled = evenly(torch.cat([self.prepare(chunk) for chunk in chunks]), self.sampled)
+        sampled = rows.evenly(torch.cat([self.prepare(chunk) for chunk in chunks]), self.sampled)
         channels = sampled.shape[1]
         patches = nn.functional.unfold(self._padded(sampled), self.kernel).transpose(1, 2)
-        rows = patches.reshape(-1, channels, self.kernel**2).double()
-        rows = (rows - rows.mean(2, keepdim=True)).flatten(1)
-        found = torch.linalg.eigh(rows.T @ rows / len(rows))
+        shown = patches.reshape(-1, channels, self.kernel**2).double()
+        shown = (shown - shown.mean(2, keepdim=True)).flatten(1)
+        found = torch.linalg.eigh(shown.T @ shown / len(shown))
         first = found.eigenvectors.T.flip(0)[: self.components]
         power = found.eigenvalues.flip(0)[: self.components].sum()
         self.filters.weight.copy_((first / power.clamp(min=1e-12).sqrt()).view_as(self.filters.weight))
@@ -126,13 +124,7 @@ class DeformableNeighbours(_Deformable):
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
         """Keep training normals: all, or as many as there is room for, evenly from their whole."""
         room = len(self.unused)
-        normals = torch.cat([chunk.clone() for chunk in chunks])
-        if len(normals) < self.neighbours:
-            raise InputError(
-                f"deformable_neighbours: {self.neighbours} neighbours need as many normals, there are {len(normals)} "
-                f"(allowed: 1 to {len(normals)})"
-            )
-        normals = evenly(normals, room)
+        normals = rows.remembered("deformable_neighbours", chunks, room, self.neighbours)
         # Places without a normal are never the nearest: each gets a distance that no image has.
         self.unused.zero_()
         self.unused[len(normals) :] = 1e18

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from kdcompress.architectures import ARCHITECTURES
 from kdcompress.architectures.blocks import scaled
-from kdcompress.architectures.rows import Product, RowDetector, evenly, row_size
-from kdcompress.errors import InputError
+from kdcompress.architectures.rows import Product, RowDetector, remembered, row_size
 from kdcompress.signature import AtMostNormals
 from kdcompress.types import Outputs, Pair
 
@@ -41,14 +40,7 @@ class NearestNeighbours(RowDetector):
 
     def calibrate(self, chunks: Iterable[Tensor]) -> None:
         """Keep training normals: all, or as many as there is room for, evenly from their whole."""
-        rows = torch.cat([chunk.clone() for chunk in chunks])
-        room = len(self.memory.weight)
-        if len(rows) < self.neighbours:
-            raise InputError(
-                f"nearest_neighbours: {self.neighbours} neighbours need as many normals, there are {len(rows)} "
-                f"(allowed: 1 to {len(rows)})"
-            )
-        rows = evenly(rows, room)
+        rows = remembered("nearest_neighbours", chunks, len(self.memory.weight), self.neighbours)
         self.memory.weight.fill_(_FAR / self.size)
         self.memory.weight[: len(rows)].copy_(rows)
 

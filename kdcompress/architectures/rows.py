@@ -48,6 +48,21 @@ def evenly(samples: Tensor, most: int) -> Tensor:
     return samples[torch.linspace(0, len(samples) - 1, most, device=samples.device).round().long()]
 
 
+def remembered(family: str, chunks: Iterable[Tensor], room: int, neighbours: int) -> Tensor:
+    """Return the normals that a memory keeps: all, or as many as there is room for, evenly from their whole.
+
+    Raises:
+        InputError: where there are fewer than the neighbours that are asked for.
+    """
+    normals = torch.cat([chunk.clone() for chunk in chunks])
+    if len(normals) < neighbours:
+        raise InputError(
+            f"{family}: {neighbours} neighbours need as many normals, there are {len(normals)} "
+            f"(allowed: 1 to {len(normals)})"
+        )
+    return evenly(normals, room)
+
+
 class Product(nn.Linear):
     """A matrix product with what no optimiser moves: counted as any other, but its matrix [out, in] is a buffer."""
 
